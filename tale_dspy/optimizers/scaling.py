@@ -43,8 +43,13 @@ def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState
 
 def has_scalable_budgets(program: Any) -> bool:
     """Return whether `scaled` can multiply every budget of a program."""
-    fixed = (m for m in modules_of(program) if isinstance(m, BudgetedChainOfThought))
-    return all(module.token_budget is not None for module in fixed)
+    modules = list(modules_of(program))
+    fixed = [m for m in modules if isinstance(m, BudgetedChainOfThought)]
+    return all(m.token_budget is not None for m in fixed) and not any(map(_estimates_words, modules))
+
+
+def _estimates_words(module: object) -> bool:
+    return isinstance(module, TaleEP) and isinstance(module.estimator, EffortEstimator)
 
 
 def scaled(program: Any, factor: float) -> Any:
@@ -63,6 +68,8 @@ def scaled(program: Any, factor: float) -> Any:
         raise UsageError(f"a scale must be a positive number, got {factor!r}")
     copied = copy_program(program)
     for module, state in budget_states(copied):
+        if _estimates_words(module):
+            raise UsageError("an EffortEstimator gives words, which cannot be multiplied: calibrate over confidences=")
         if isinstance(module, TaleEP):
             module.limits.value = replace(module.limits.value, scale=module.limits.value.scale * factor)
         elif module.token_budget is None:

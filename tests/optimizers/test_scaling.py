@@ -5,7 +5,7 @@ from typing import Any
 import dspy
 import pytest
 
-from tale_dspy import BudgetedChainOfThought, TaleEP, UsageError, VanillaCoT
+from tale_dspy import BudgetedChainOfThought, EffortEstimator, TaleEP, UsageError, VanillaCoT
 from tale_dspy.optimizers.scaling import budget_states, scaled
 
 
@@ -39,6 +39,7 @@ def test_a_factor_that_is_none_is_refused(factor: Any) -> None:
     [
         (VanillaCoT("question -> answer"), "VanillaCoT holds no TaleEP and no BudgetedChainOfThought"),
         (BudgetedChainOfThought("question -> answer"), "has none to scale: set one"),
+        (TaleEP("question -> answer", EffortEstimator()), "calibrate over confidences="),
     ],
 )
 def test_a_program_without_budgets_is_refused(program: Any, said: str) -> None:

@@ -55,6 +55,11 @@ def test_every_budgeted_predictor_of_a_program_is_changed() -> None:
     assert (built.a.limits.value.scale, built.b.token_budget) == (2.0, 80)
 
 
+def test_estimated_words_have_no_factor() -> None:
+    student = tale_dspy.TaleEP("question -> answer", tale_dspy.EffortEstimator())
+    assert "scale" not in SearchSpace().of_program(student).unchanged()
+
+
 @pytest.mark.parametrize("budget", [{"effort": "low"}, {}])
 def test_budgets_that_are_no_numbers_have_no_factor(budget: dict[str, Any]) -> None:
     student = tale_dspy.BudgetedChainOfThought("question -> answer", **budget)
