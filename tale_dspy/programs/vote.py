@@ -19,6 +19,7 @@ from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt
 from tale_dspy.programs.budgeted_module import BudgetedModule
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.programs.predictor import load_parameters
+from tale_dspy.programs.reasoning_module import language_model
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
 from tale_dspy.programs.shadow import answers_agree
 from tale_dspy.programs.state import ModuleState
@@ -147,16 +148,23 @@ class Vote(RegisteredModule):
 
     def _one_vote(self, kwargs: CallArguments, number: int, options: VoteOptions) -> PendingCall:
         """Return the call for one reply: a draw of its own, whatever is cached."""
-        call_config = dict(kwargs.get("config") or {})
-        draw: JsonObject = {"rollout_id": f"{call_config.pop('rollout_id', '')}vote{number}"}
-        if options.temperature is not None:
-            draw["temperature"] = options.temperature
+        sampling: JsonObject = {} if options.temperature is None else {"temperature": options.temperature}
+
+        def draw_of(settings: JsonObject) -> JsonObject:
+            # The rollout of the caller stays part of it: `dspy.BestOfN` and `Refine` ask again by another one.
+            rollout = settings.get("rollout_id")
+            return {**sampling, "rollout_id": f"{'' if rollout is None else rollout}vote{number}"}
+
         if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
+            predict: Any = self.program if isinstance(self.program, dspy.Predict) else self.program.predict
+            lm, call_config = language_model(predict, kwargs), dict(kwargs.get("config") or {})
+            draw = draw_of({**(lm.kwargs if lm is not None else {}), **predict.config, **call_config})
+            call_config.pop("rollout_id", None)
             return _recorded_vote(call_of(self.program, {**kwargs, "config": {**draw, **call_config}}))
         # A program of the user's takes no settings of a call: its LMs are copied with them.
         lm = dspy.settings.lm
-        scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw))
-        program = copy_program(self.program, lambda other: other.copy(**draw))
+        scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw_of(lm.kwargs)))
+        program = copy_program(self.program, lambda other: other.copy(**draw_of(other.kwargs)))
         return _recorded_vote(call_of(program, kwargs), scope)
 
     def _with_budget(self, kwargs: CallArguments, first: object) -> CallArguments:

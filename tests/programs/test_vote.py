@@ -144,6 +144,27 @@ def test_every_vote_is_a_draw_of_its_own() -> None:
     assert {entry["kwargs"]["temperature"] for entry in lm.history} == {0.7}
 
 
+class Inner(dspy.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.solve = VanillaCoT(COT)
+
+    def forward(self, question: str) -> Any:
+        return self.solve(question=question)
+
+
+@pytest.mark.parametrize("program", [VanillaCoT(COT), Inner(), Vote(VanillaCoT(COT), 1)])
+def test_another_rollout_of_the_model_is_another_draw(program: Any) -> None:
+    """As `dspy.BestOfN` asks again, and as a vote of votes does."""
+    numbers = itertools.count()
+    lm = fake_lm(lambda prompt: f"So.\nAnswer: [[{next(numbers)}]]", cache=True)
+    answers = []
+    for rollout in (1, 2, 1):
+        with dspy.context(lm=lm.copy(rollout_id=rollout, temperature=1.0)):
+            answers.append(Vote(program, 1)(question=f"Which rollout, {type(program).__name__}?").answer)
+    assert answers == ["0", "1", "0"]
+
+
 def test_a_budget_is_estimated_once() -> None:
     lm = fake_lm(lambda p: "Budget: [[40]]" if "minimum number of tokens" in str(p) else "Seven.\nAnswer: [[7]]")
     pred = ask(lm, program=TaleEP(COT))
