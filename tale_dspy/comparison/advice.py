@@ -40,7 +40,8 @@ class RunAdvice:
         saving = f"{number(100 * (c.net_tokens.saving or 0.0))} % of the output tokens"
         points = f"{number(100 * (c.accuracy.difference or 0.0), 1, sign=True)} points"
         low, high = (number(100 * bound, 1, sign=True) for bound in self.drop_bounds)
-        return f"{self.name}: {self.outcome}; saves {saving} at {points} of accuracy [{low}, {high}]"
+        bounds = f"one-sided 95 % score bounds {low} and {high}"
+        return f"{self.name}: {self.outcome}; saves {saving} at {points} of accuracy ({bounds})"
 
 
 @dataclass(frozen=True, kw_only=True)

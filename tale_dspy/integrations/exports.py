@@ -38,6 +38,9 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
 }
 
 
+_SOURCES = {"program": "saved program (.json)", "run": "run folder"}
+
+
 def export(source: str | Path, to: str, out: str | Path) -> list[Path]:
     """Write a saved program or a run in another tool's format.
 
@@ -56,7 +59,9 @@ def export(source: str | Path, to: str, out: str | Path) -> list[Path]:
         raise UsageError(f"to must be one of {', '.join(EXPORT_FORMATS)}, got {to!r}")
     chosen, path = EXPORT_FORMATS[to], Path(source)
     if chosen.source == "program" and path.suffix != ".json":
-        raise UsageError(f"{to} is made of a saved program (.json), got {path}")
+        raise UsageError(f"{to} is made of a {_SOURCES['program']}, got {path}")
+    if chosen.source == "run" and not path.exists():
+        raise UsageError(f"{path} does not exist: {to} is made of a {_SOURCES['run']}")
     if chosen.source == "run" and not path.is_dir():
-        raise UsageError(f"{to} is made of a run folder, got {path}")
+        raise UsageError(f"{to} is made of a {_SOURCES['run']}, got {path}")
     return chosen.write(path, Path(out))

@@ -35,10 +35,10 @@ def write_inspect_log(source: Path, out: Path) -> list[Path]:
 
     A question is a sample, a repeat an epoch, and each call an event. The calls of the estimate and of the answer are
     events in spans of their own. A run folder keeps questions, not prompts, and latencies, not times: the input of each
-    event is the question, and each sample starts with the run.
+    event is the question, and each sample starts with the run. The log of a run that is not finished is `cancelled`.
 
     Args:
-        source: The run folder.
+        source: The run folder, or a folder of shards.
         out: A `.eval` or `.json` file.
 
     Returns:
@@ -55,7 +55,8 @@ def write_inspect_log(source: Path, out: Path) -> list[Path]:
         from inspect_ai.log import write_eval_log
     except ImportError as error:
         raise MissingExtraError("inspect_ai", "inspect") from error
-    log = inspect_log(load_run(source), read_jsonl(source / "calls.jsonl"))
+    run = load_run(source)
+    log = inspect_log(run, [call for part in run.parts for call in read_jsonl(part / "calls.jsonl")])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(log, str(out))
     return [out]
@@ -95,7 +96,7 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
     metrics = {name: EvalMetric(name=name, value=value) for name, value in numbers.items()}
     usage = _total_usage([usage for sample in samples for usage in sample.model_usage.values()])
     return EvalLog(
-        status="success",
+        status="success" if run.stopped is None else "cancelled",
         eval=EvalSpec(
             eval_id=uuid4().hex,
             run_id=uuid4().hex,

@@ -30,7 +30,7 @@ def write_mlflow_run(source: Path, out: Path) -> list[Path]:
     its own.
 
     Args:
-        source: The run folder.
+        source: The run folder, or a folder of shards.
         out: The folder; `mlflow ui --backend-store-uri sqlite:///OUT/mlflow.db` shows it.
 
     Returns:
@@ -85,9 +85,12 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
         params=[Param(key, str(value)[:500]) for key, value in _run_parameters(run).items() if value is not None],
         tags=[RunTag("tale.provenance", row.provenance), *notes],
     )
-    for path in (run.path / artifact for artifact in ARTIFACTS if run.path is not None):
-        if path.is_file():
-            client.log_artifact(run_id, str(path))
+    folders = () if run.path is None else dict.fromkeys((run.path, *run.parts))  # shards lie inside the run's folder
+    for folder in folders:
+        inside = None if folder == run.path else folder.name
+        for path in (folder / artifact for artifact in ARTIFACTS):
+            if path.is_file():
+                client.log_artifact(run_id, str(path), inside)
     client.set_terminated(run_id, "KILLED" if run.stopped else "FINISHED")
     return run_id
 
@@ -115,7 +118,7 @@ def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
     if run.path is None:
         return
     totals: dict[str, float] = {}
-    for call in read_jsonl(run.path / "calls.jsonl"):
+    for call in (call for part in run.parts for call in read_jsonl(part / "calls.jsonl")):
         role, usage = call.get("role"), call.get("usage") or {}
         if role is None or call.get("error") is not None:
             continue

@@ -12,6 +12,7 @@ def test_the_run_that_pays_is_named(tale: Any, task_flags: list[str]) -> None:
     assert (
         result.code == 0 and "against cot" in result.out and "budget:40: " in result.out and "budget:4: " in result.out
     )
+    assert "points of accuracy (one-sided 95 % score bounds " in " ".join(result.out.split())  # `tale diff` has others
     figures = tale("advise", "cot", "budget-40", "budget-4", "--json")
     assert figures.out.count("\n") == 1 and {run["name"] for run in figures.json["runs"]} == {"budget:40", "budget:4"}
 

@@ -19,5 +19,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
         export(tmp_path, "pdf", tmp_path / "x")
     with pytest.raises(tale_dspy.UsageError, match=r"litellm is made of a saved program \(.json\)"):
         export(tmp_path, "litellm", tmp_path / "x")
+    with pytest.raises(tale_dspy.UsageError, match="nowhere does not exist: parquet is made of a run folder"):
+        export(tmp_path / "nowhere", "parquet", tmp_path / "x")
     with pytest.raises(tale_dspy.StateError, match="does not exist"):
         export(tmp_path / "none.json", "litellm", tmp_path / "x")

@@ -1,6 +1,7 @@
 """A run as a log of inspect_ai, read by inspect's own reader."""
 
 import json
+import shutil
 from pathlib import Path
 
 import dspy
@@ -64,6 +65,18 @@ def test_estimate_and_answer_are_events_of_their_own(run: Run, tmp_path: Path) -
             sum(e.working_time or 0 for e in calls), abs=1e-3
         )
         assert {(e.metadata or {})["token_budget"] for e in calls} == {record.token_budget}
+
+
+def test_shards_keep_their_calls_and_a_run_without_its_end_is_cancelled(run: Run, tmp_path: Path) -> None:
+    assert run.path is not None
+    shutil.copytree(run.path, tmp_path / "sharded" / "shard-0001-of-0001")
+    (path,) = export(tmp_path / "sharded", "inspect", tmp_path / "shards.eval")
+    log = read_eval_log(str(path))
+    assert log.status == "success"
+    assert [sum(e.event == "model" for e in s.events) for s in log.samples or []] == [2] * 16
+    (tmp_path / "sharded" / "shard-0001-of-0001" / "summary.json").unlink()
+    (path,) = export(tmp_path / "sharded", "inspect", tmp_path / "killed.eval")
+    assert read_eval_log(str(path)).status == "cancelled"
 
 
 def test_a_run_without_its_journal_has_no_events_but_its_scores(run: Run, tmp_path: Path) -> None:

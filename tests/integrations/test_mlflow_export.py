@@ -1,5 +1,6 @@
 """A run in MLflow has the figures of `tale report`; its autolog works beside this package."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_the_run_is_there_with_the_figures_of_the_report(
     assert (logged.data.params["model"], logged.data.tags["tale.provenance"]) == ("openai/solver", row.provenance)
     names = {artifact.path for artifact in client.list_artifacts(logged.info.run_id)}
     assert {"run.json", "records.jsonl", "calls.jsonl", "summary.json"} <= names
+
+
+def test_shards_are_logged_with_their_roles_and_files(run: Run, tmp_path: Path) -> None:
+    assert run.path is not None
+    shutil.copytree(run.path, tmp_path / "sharded" / "shard-0001-of-0001")
+    (store,) = export(tmp_path / "sharded", "mlflow", tmp_path / "ml")
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.data.metrics["calls.estimate"] == logged.data.metrics["calls.reason"] == len(PROBLEMS)
+    files = client.list_artifacts(logged.info.run_id, "shard-0001-of-0001")
+    assert {Path(file.path).name for file in files} >= {"run.json", "records.jsonl", "calls.jsonl", "summary.json"}
 
 
 def test_autolog_keeps_working_and_its_spans_have_the_budget(
