@@ -19,6 +19,7 @@ from tale_dspy.backends.batch.interception import HTTPCall, request_sender
 from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
 from tale_dspy.backends.stream_bodies import StreamRepair
+from tale_dspy.backends.stream_formats import stream_repair
 
 CHAT_PATH = "/chat/completions"
 """How the address of a chat completion ends."""
@@ -68,12 +69,13 @@ def _repair_response(request: httpx.Request, response: httpx.Response) -> httpx.
 class _RepairedStream(httpx.AsyncByteStream):
     """A streamed reply, repaired event by event."""
 
-    def __init__(self, request: httpx.Request, response: httpx.Response) -> None:
+    def __init__(self, request: httpx.Request, response: httpx.Response, repair: StreamRepair) -> None:
         self._request = request
         self._response = response
+        self._repair = repair
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        repair = StreamRepair(self._request.content)
+        repair = self._repair
         try:
             try:
                 async for piece in self._response.aiter_bytes():
@@ -91,10 +93,11 @@ class _RepairedStream(httpx.AsyncByteStream):
 
 def _repair_stream(request: httpx.Request, response: httpx.Response) -> httpx.Response:
     """Return a streamed reply that is repaired as it is read."""
-    if response.status_code != 200 or not request.url.path.endswith(CHAT_PATH):
+    repair = stream_repair(request.url.path, request.content) if response.status_code == 200 else None
+    if repair is None:
         return response
     headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
-    stream = _RepairedStream(request, response)
+    stream = _RepairedStream(request, response, repair)
     return httpx.Response(200, headers=headers, stream=stream, request=request, extensions=response.extensions)
 
 

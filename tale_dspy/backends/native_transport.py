@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
 from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
-from tale_dspy.backends.stream_bodies import StreamRepair, asks_for_stream
+from tale_dspy.backends.stream_bodies import StreamRepair
+from tale_dspy.backends.stream_formats import stream_repair
 from tale_dspy.dspy_bridge import (
     AsyncTransportResponse,
     TransportError,
@@ -97,11 +98,11 @@ class GuardedTransport:
         """Send a request; its reply comes repaired, a stream as it is read."""
         started = time.monotonic()
         response: Any = self._inner.stream(request)
+        if (repair := _repair_of(request, response)) is not None:
+            chunks = _repaired_chunks(repair, response)
+            return TransportResponse(**_response_head(response), chunks=chunks, release=lambda _: response.close())
         if not _is_chat(request):
             return response
-        if response.status == 200 and asks_for_stream(request.body):
-            chunks = _repaired_chunks(request, response)
-            return TransportResponse(**_response_head(response), chunks=chunks, release=lambda _: response.close())
         with response:
             chunks = []
             for chunk in response:
@@ -168,11 +169,11 @@ class _AsyncReply:
 
     async def __aenter__(self) -> Any:
         response: Any = await self._sending.__aenter__()
+        if (repair := _repair_of(self._request, response)) is not None:
+            chunks = _arepaired_chunks(repair, response)
+            return AsyncTransportResponse(**_response_head(response), chunks=chunks, release=_do_nothing_async)
         if not _is_chat(self._request):
             return response
-        if response.status == 200 and asks_for_stream(self._request.body):
-            chunks = _arepaired_chunks(self._request, response)
-            return AsyncTransportResponse(**_response_head(response), chunks=chunks, release=_do_nothing_async)
         body = _repair_body(self._request, response.status, await response.read())
         return AsyncTransportResponse(**_response_head(response), chunks=_one_chunk(body), release=_do_nothing_async)
 
@@ -189,9 +190,12 @@ def _repair_body(request: _HttpRequest, status: int, body: bytes) -> bytes:
         raise TransportReadError(str(e)) from None
 
 
-def _repaired_chunks(request: _HttpRequest, response: Any) -> Iterator[bytes]:
+def _repair_of(request: _HttpRequest, response: Any) -> StreamRepair | None:
+    return stream_repair(request.url.partition("?")[0], request.body) if response.status == 200 else None
+
+
+def _repaired_chunks(repair: StreamRepair, response: Any) -> Iterator[bytes]:
     """Yield a streamed reply, repaired event by event."""
-    repair = StreamRepair(request.body)
     try:
         try:
             for piece in response:
@@ -204,9 +208,8 @@ def _repaired_chunks(request: _HttpRequest, response: Any) -> Iterator[bytes]:
         raise TransportReadError(str(e)) from None
 
 
-async def _arepaired_chunks(request: _HttpRequest, response: Any) -> AsyncIterator[bytes]:
+async def _arepaired_chunks(repair: StreamRepair, response: Any) -> AsyncIterator[bytes]:
     """Yield a streamed reply, as `_repaired_chunks` does, in an event loop."""
-    repair = StreamRepair(request.body)
     try:
         try:
             async for piece in response:

@@ -166,7 +166,7 @@ class StreamRepair:
             return
         if len(data) > _MAX_EVENT:
             yield from self._long_texts(choices)
-        yield _event_bytes(repaired)
+        yield event_bytes(repaired)
 
     def _long_texts(self, choices: list[JsonObject]) -> Iterator[bytes]:
         """Yield long texts in events of their own; the last piece of each stays."""
@@ -178,7 +178,7 @@ class StreamRepair:
                 while len(text) > _MAX_TEXT:
                     piece = dict.fromkeys(names, text[:_MAX_TEXT])
                     part = {"index": choice["index"], "delta": piece, "finish_reason": None}
-                    yield _event_bytes({**self._head, "choices": [part]})
+                    yield event_bytes({**self._head, "choices": [part]})
                     text = text[_MAX_TEXT:]
                     delta |= dict.fromkeys(names, text)
 
@@ -189,14 +189,15 @@ class StreamRepair:
         if not self._has_choice:
             raise BrokenBodyError("the reply holds no choice")
         if not self._has_end:
-            yield _event_bytes({**self._head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            yield event_bytes({**self._head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if not self._has_counts:
-            yield _event_bytes({**self._head, "choices": [], "usage": _NO_COUNTS})
+            yield event_bytes({**self._head, "choices": [], "usage": _NO_COUNTS})
         self._is_done = True
         yield b"data: " + _DONE + b"\n\n"
 
 
-def _event_bytes(document: JsonObject) -> bytes:
+def event_bytes(document: JsonObject) -> bytes:
+    """Return an event of a stream as it is sent."""
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
