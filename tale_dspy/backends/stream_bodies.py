@@ -17,7 +17,6 @@ from tale_dspy.backends.reply_bodies import (
     body_excerpt,
     choices_asked,
     content_parts,
-    is_number,
     model_name,
     repair_chat_body,
     repair_usage,
@@ -227,7 +226,7 @@ def _repair_delta(row: JsonObject) -> JsonObject:
         del delta["tool_calls"]
     index = row.get("index")
     choice = {k: v for k, v in row.items() if k != "message"} | {"delta": delta, "finish_reason": reason}
-    choice["index"] = int(index) if is_number(index) and isinstance(index, int | float) else 0
+    choice["index"] = index if isinstance(index, int) else 0
     if not isinstance(row.get("logprobs"), dict | None):
         del choice["logprobs"]
     return choice
