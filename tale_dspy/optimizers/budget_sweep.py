@@ -197,7 +197,15 @@ class _SweepRuns:
             return self.run(with_given_budget(program, budget), data, f"{kind}:{budget}")
         counted = {r.id for r in vanilla.records if r.output_tokens is not None}
         ids = example_ids(data.examples, data.gold)
-        examples = [e for key, e in zip(ids, data.examples, strict=True) if key in counted]
+        examples: list[Any] = []
+        lost: set[str] = set()
+        for key, example in zip(ids, data.examples, strict=True):
+            # Equal rows are numbered: each keeps its number only as long as those before it are there.
+            content = key.partition("-")[0]
+            if key in counted and content not in lost:
+                examples.append(example)
+            else:
+                lost.add(content)
         scaled = with_scaled_budgets(replace(data, examples=examples), vanilla, budget)
         config = {"budgets": data_hash(str(e[BUDGET]) for e in scaled.examples)}
         return self.run(with_given_budget(program, None), scaled, f"budget:{budget:g}x", config)

@@ -1,5 +1,6 @@
 """A ladder of budgets: every rung asked once, the same questions on each, caps and resume as in any run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.budget_sweep import SHARES, parse_point, sweep_budgets, with_given_budget
-from tale_dspy.testing import EffortReply, ScriptedServer
+from tale_dspy.testing import EffortReply, Reply, Request, ScriptedServer
 from tale_dspy.testing.problems import budget_of
 
 ROWS = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(5)]
@@ -56,6 +57,22 @@ class Two(dspy.Module):  # type: ignore[misc]
 
     def forward(self, question: str) -> Any:
         return self.steps[0](question=question, topic=self.first(question=question).topic)
+
+
+def test_rows_that_stand_twice_and_failed_once_are_left_out_of_the_shares() -> None:
+    asked = []
+
+    def reply(request: Request) -> Reply:
+        asked.append(request)
+        return Reply("no", status=400) if len(asked) == 1 else Reply(solve(request.prompt))
+
+    data = replace(DATA, examples=[ROWS[1], ROWS[1], ROWS[2]])
+    with ScriptedServer(reply) as server:
+        lm = tale_dspy.LM("openai/s", api_base=server.url, api_key="any", engine="auto", cache=False)
+        program = tale_dspy.BudgetedChainOfThought("question -> answer")
+        sweep = sweep_budgets(program, data, [0.5], lm=lm, concurrency=1)
+    assert sweep.vanilla.summary["outcomes"]["error"] == 1
+    assert [(r.gold, r.id) for r in sweep.points[0].records] == [("2", sweep.vanilla.records[-1].id)]
 
 
 def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -> None:
