@@ -211,7 +211,8 @@ def _estimated_budget(limits: BudgetLimits, output: ModelOutput) -> Budget:
 def _make_policy(budget: int | str | None, program: str | None) -> Callable[[str], BudgetValue]:
     """Return what gives a question its budget."""
     if (budget is None) == (program is None):
-        raise UsageError("budgeted_cot needs exactly one of budget and program")
+        given = "neither" if budget is None else f"budget={budget!r} and program={program!r}"
+        raise UsageError(f"budgeted_cot needs exactly one of budget and program, got {given}")
     policy = as_policy(load(program) if program is not None else BudgetValue.parse(budget or 0))
 
     def budget_for(text: str) -> BudgetValue:

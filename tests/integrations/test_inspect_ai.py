@@ -156,7 +156,7 @@ def test_options_are_asked_as_a_choice(tmp_path: Path) -> None:
 
 
 def test_what_gives_no_budget_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(tale_dspy.UsageError, match="exactly one of budget and program"):
+    with pytest.raises(tale_dspy.UsageError, match="exactly one of budget and program, got neither"):
         budgeted_cot()
     with pytest.raises(tale_dspy.UsageError):
         budgeted_cot(budget="much")
