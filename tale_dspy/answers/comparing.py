@@ -28,6 +28,7 @@ _PARENTHESIZED = re.compile(r"[*\s]*\((\w+)\)[*\s]*")
 _CLOCK = re.compile(r"(\d{1,2})(?:\s?:\s?(\d{2})\s?(?:([ap])\.?\s?m\.?)?|\s?([ap])m)")
 _SEPARATOR = re.compile(r"[][(){}]|[,;]")
 _ARTICLE = re.compile(r"(?<![^\s{])(?:[Tt]he|[Aa]n)\s(?=[^\W\d_])|(?<![^\s{])a\s(?=[^\W\d_]{3})")
+_ROUNDED = re.compile(r"≈|\\approx(?![A-Za-z])")
 _PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])|±")
 # `12\pi\text{ cm}^2`: a unit behind an expression, which algebra would take for factors.
 _UNIT_BEHIND = re.compile(
@@ -118,8 +119,14 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
     gold, quantity = read_quantity(right, bare=True), read_quantity(reply)
     if gold and "," not in right and (european := as_european(reply)) and (as_meant := read_quantity(european)):
         quantity = as_meant if as_meant.same(gold) else quantity  # `2,5` and `1.500` are what the gold shows them to be
+    if gold and quantity and quantity.same(gold):
+        return []
+    if _ROUNDED.search(reply) and not _ROUNDED.search(right):  # `1/6 ≈ 0.167`: its right side was compared above
+        exact = _open_pairs(_ROUNDED.split(reply)[0].strip(" $"), right)
+        if exact == [] or (exact and not gold):
+            return exact
     if gold and quantity:
-        return [] if quantity.same(gold) else None
+        return None
     if (same_time := _same_time(reply, right)) is not None:
         return [] if same_time else None
     if not gold:
