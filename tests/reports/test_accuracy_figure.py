@@ -18,7 +18,9 @@ LONG = "a_very_long_module.path:MyBudgetedChainOfThoughtProgram_with_$money$_and
 @pytest.mark.parametrize("draw", [accuracy_tokens, accuracy_dollars])
 def test_it_draws_any_accuracy_and_number_of_runs(draw, accuracy: str, count: int, tmp_path: Path) -> None:
     rows = report_rows([make_run(accuracy * 5, f"program {i}") for i in range(count)])
-    paths = draw(rows).save(tmp_path / "points")
+    drawing = draw(rows)
+    assert drawing.description.startswith(f"Accuracy of {count} run{'s' if count > 1 else ''} in percent")
+    paths = drawing.save(tmp_path / "points")
     assert all(p.stat().st_size > 0 for p in paths)
     with paths[2].open(encoding="utf-8", newline="") as file:
         assert [r["program"] for r in csv.DictReader(file)] == [f"program {i}" for i in range(count)]
