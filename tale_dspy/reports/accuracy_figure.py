@@ -92,8 +92,8 @@ def _accuracy_against(cost: _CostAxis, rows: Sequence[ReportRow]) -> Drawing:
         stem=cost.stem,
         title=f"{cost.title} on {data}",
         description=(
-            f"Accuracy of {len(known)} run{'' if len(known) == 1 else 's'} in percent, with the 95 % interval of each run "
-            f"alone, against {cost.axis}. Higher and further left is better."
+            f"Accuracy of {len(known)} run{'' if len(known) == 1 else 's'} in percent, with the 95 % interval of each "
+            f"run alone, against {cost.axis}. Higher and further left is better."
         ),
         figure=figure,
         rows=ReportTable(columns, known).values(),
