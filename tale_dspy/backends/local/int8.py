@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tale_dspy.backends.local.linear_layers import linear_layers, replace_linear_layers
+
 LEVELS = 127
 """The largest integer that numbers are rounded to; -128 is left out, so that the range is symmetric."""
 _CHANNELS = 4096
@@ -94,12 +96,7 @@ def round_linear_layers(model: Any) -> bool:
         Whether there are linear layers besides the head.
     """
     head = model.get_output_embeddings()
-    named = model.named_modules(remove_duplicate=False)  # a layer that two parents share is shared in 8 bits, too
-    layers = {name: module for name, module in named if type(module) is nn.Linear}
-    if all(module is head for module in layers.values()):
+    if all(layer is head for layer in linear_layers(model).values()):
         return False
-    rounded = {linear: Int8Linear(linear) for linear in set(layers.values())}
-    for name, linear in layers.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, rounded[linear])
+    replace_linear_layers(model, Int8Linear)
     return True

@@ -16,7 +16,7 @@ MAX_ROWS, MIN_ROWS = 128, 32
 TOKENS_PER_ROW = 512
 """Tokens of a prompt and its reply for which memory is set aside."""
 MEMORY_SHARE = 0.5
-"""Share of the free memory that keys and values may take."""
+"""Share of the free memory that keys and values may take, and before them the wider weights of `upcast`."""
 _DEFAULT_MEMORY = 4 << 30
 """Free bytes that are assumed where the system does not say."""
 
@@ -71,15 +71,18 @@ class SharedModel:
     def _load_batch(self, adapter: Path | None, width: int | None) -> "ContinuousBatch":
         from tale_dspy.backends.local.batch import ContinuousBatch
         from tale_dspy.backends.local.decoders import decoder_of
+        from tale_dspy.backends.local.upcast import upcast_where_faster
 
         if self._model is None:
             self._model = weights.load_model(self.folder, self._device, self._dtype)
+            if self._dtype != "int8":
+                upcast_where_faster(self._model, MEMORY_SHARE * _free_memory(_device_of(self._model)))
             self.worker.threads = _fixed_threads(self._model)
         if self._tokenizer is None:
             self._tokenizer = weights.load_prompt_tokenizer(self.folder, self._model)
         model = self._model if adapter is None else self._with_adapter(adapter)
-        device = self._model.get_input_embeddings().weight.device
         rows = width or rows_in_memory(self._model)
+        device = _device_of(self._model)
         return ContinuousBatch(decoder_of(model), self._tokenizer, device, rows, self.worker.stop.is_set)
 
     def _with_adapter(self, adapter: Path) -> Any:
@@ -110,6 +113,10 @@ def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedMode
         return model
 
 
+def _device_of(model: Any) -> Any:
+    return model.get_input_embeddings().weight.device
+
+
 def _fixed_threads(model: Any) -> int | None:
     """Return the PyTorch threads a model is run with.
 
@@ -121,7 +128,7 @@ def _fixed_threads(model: Any) -> int | None:
 
     if wants_one_thread(model):
         return 1
-    return None if model.get_input_embeddings().weight.device.type == "cpu" else torch.get_num_threads()
+    return None if _device_of(model).type == "cpu" else torch.get_num_threads()
 
 
 def rows_in_memory(model: Any) -> int:
