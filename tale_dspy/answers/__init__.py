@@ -2,8 +2,8 @@
 
 Every accuracy this library reports is judged here.
 
-No reply makes anything here raise or take longer than two seconds, in any thread; threads that compare mathematics at
-once wait for one another.
+No reply makes anything here raise or take longer than two seconds on a machine that is not busy, in any thread; threads
+that compare mathematics at once wait for one another.
 
 Reading order: `normalize`, `number_words`, `number_forms` and `numbers` (what a short text says), `choices`, `kinds`;
 `thought_tags` and `brackets`; then `finding` with `json_reply`, `marked`, `stated`, `corrections`, `fallback`,

@@ -99,12 +99,12 @@ class GuardedTransport:
         started = time.monotonic()
         response: Any = self._inner.stream(request)
         if (repair := _repair_of(request, response)) is not None:
-            chunks = _repaired_chunks(repair, response)
-            return TransportResponse(**_response_head(response), chunks=chunks, release=lambda _: response.close())
+            repaired = _repaired_chunks(repair, response)
+            return TransportResponse(**_response_head(response), chunks=repaired, release=lambda _: response.close())
         if not _is_chat(request):
             return response
         with response:
-            chunks = []
+            chunks: list[bytes] = []
             for chunk in response:
                 if self._seconds is not None and time.monotonic() - started > self._seconds:
                     raise TransportReadTimeout(f"no whole reply within {self._seconds:g} s")

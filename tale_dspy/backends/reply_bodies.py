@@ -195,7 +195,7 @@ def _repair_details(usage: JsonObject) -> None:
     prompt, completion, total = (usage.get(name) for name in _COUNTS)
     details = usage.get("completion_tokens_details") or {}
     reasoning = details.get("reasoning_tokens") or 0
-    if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:
+    if reasoning and prompt is not None and completion is not None and total == prompt + completion + reasoning:
         usage["completion_tokens"] = completion = completion + reasoning
     if completion is not None and reasoning > completion:
         usage["completion_tokens_details"] = details | {"reasoning_tokens": None}

@@ -41,9 +41,9 @@ def call_of(module: dspy.Module, kwargs: Mapping[str, object]) -> PendingCall:
     return PendingCall(lambda: module(**kwargs), lambda: _awaitable_call(module, kwargs))
 
 
-def _awaitable_call(module: dspy.Module, kwargs: Mapping[str, object]) -> Awaitable[Any]:
-    acall: Any = module.acall if isinstance(module, AsyncProgram) else dspy.asyncify(module)
-    answer: Awaitable[Any] = acall(**kwargs)
+def _awaitable_call(module: Any, kwargs: Mapping[str, object]) -> Awaitable[Any]:
+    in_loop = isinstance(module, AsyncProgram)
+    answer: Awaitable[Any] = module.acall(**kwargs) if in_loop else dspy.asyncify(module)(**kwargs)
     return answer
 
 

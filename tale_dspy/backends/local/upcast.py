@@ -35,13 +35,13 @@ class UpcastLinear(nn.Linear):
         bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().float(), requires_grad=False)
         self.register_parameter("bias", bias)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return (..., outputs) in the type of the inputs.
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return (..., outputs) in the type of the input.
 
         Args:
-            inputs: (..., inputs), floating point.
+            input: (..., inputs), floating point.
         """
-        return nn.functional.linear(inputs.float(), self.weight, self.bias).to(inputs.dtype)
+        return nn.functional.linear(input.float(), self.weight, self.bias).to(input.dtype)
 
 
 def upcast_where_faster(model: Any, free_bytes: float) -> bool:
