@@ -20,8 +20,8 @@ from tale_dspy.protocols import JsonObject
 LIMIT_S = 0.8
 """Seconds of CPU time one question may take."""
 WALL_LIMIT_S = 1.6 if sys.platform == "win32" else 10.0
-"""Seconds of wall clock one question may take. Where CPU time is limited they are far above that limit: on a busy machine
-the verdict is the one of an idle one."""
+"""Seconds of wall clock one question may take. Where CPU time is limited they are far above that limit, so that a busy
+machine comes to the verdict of an idle one."""
 START_LIMIT_S = 60.0
 """Seconds the child may take to import sympy: the machine's matter, not the question's."""
 MEMORY_BYTES = 4 << 30
