@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.output_paths import check_file
-from tale_dspy.runs.records import Record, Run, load_run, read_jsonl
+from tale_dspy.runs.records import Record, Run, load_run
+from tale_dspy.runs.run_calls import iter_calls
 
 if TYPE_CHECKING:
     from inspect_ai.event import Event
@@ -56,7 +57,7 @@ def write_inspect_log(source: Path, out: Path) -> list[Path]:
     except ImportError as error:
         raise MissingExtraError("inspect_ai", "inspect") from error
     run = load_run(source)
-    log = inspect_log(run, [call for part in run.parts for call in read_jsonl(part / "calls.jsonl")])
+    log = inspect_log(run, list(iter_calls(run)))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(log, str(out))
     return [out]

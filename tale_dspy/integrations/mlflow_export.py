@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from tale_dspy.errors import MissingExtraError
 from tale_dspy.output_paths import check_folder
 from tale_dspy.reports.rows import run_row
-from tale_dspy.runs.records import Run, load_run, read_jsonl
+from tale_dspy.runs.records import Run, load_run
+from tale_dspy.runs.run_calls import iter_calls
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -118,7 +119,7 @@ def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
     if run.path is None:
         return
     totals: dict[str, float] = {}
-    for call in (call for part in run.parts for call in read_jsonl(part / "calls.jsonl")):
+    for call in iter_calls(run):
         role, usage = call.get("role"), call.get("usage") or {}
         if role is None or call.get("error") is not None:
             continue

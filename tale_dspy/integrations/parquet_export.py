@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 from tale_dspy.errors import BackendError, MissingExtraError, RunFolderError
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow
 from tale_dspy.output_paths import check_file
-from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.files import iter_jsonl
 from tale_dspy.runs.record import Record
 from tale_dspy.runs.records import load_run
@@ -32,7 +31,7 @@ CHUNK = 20_000
 def write_parquet(source: Path, out: Path) -> list[Path]:
     """Write the records of a run, or the rows of a search, as one table.
 
-    The records of all shards of a run are included.
+    The records of all shards of a run are included; an answer that several shards hold stands there once.
 
     Args:
         source: A run folder, a folder of shards, or the folder of a search.
@@ -52,13 +51,13 @@ def write_parquet(source: Path, out: Path) -> list[Path]:
         raise MissingExtraError("pyarrow", "data") from e
     is_search = (source / SEARCH_FILE).is_file()
     kinds = _kinds_of(SearchRow if is_search else Record)
-    files = [source / SEARCH_FILE] if is_search else [part / RECORDS for part in load_run(source).parts]
+    lines = _search_lines(source) if is_search else map(Record.to_json, load_run(source).iter_records())
     schema = pa.schema([(name, _arrow_type(kind)) for name, kind in kinds.items()])
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         with pq.ParquetWriter(temporary, schema) as writer:
-            for rows in _chunks(_rows(files)):
+            for rows in _chunks(lines):
                 writer.write_table(_table(rows, kinds, schema))
         temporary.replace(out)
     except (OSError, pa.ArrowException) as e:
@@ -87,10 +86,9 @@ def _arrow_type(kind: type) -> "pa.DataType":
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[kind]
 
 
-def _rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        for _, row in iter_jsonl(file, dict):
-            yield row
+def _search_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for _, row in iter_jsonl(folder / SEARCH_FILE, dict):
+        yield row
 
 
 def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

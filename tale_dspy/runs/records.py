@@ -124,6 +124,8 @@ class Run:
         self._columns: RunColumns | None = None
         self._lines: tuple[int, ...] = ()
         self.doubled = 0
+        self._replaced: frozenset[tuple[int, int]] = frozenset()
+        self.part_of_doubled: dict[tuple[str, int], int] = {}
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, path={self.path and str(self.path)!r}, stopped={self.stopped!r})"
@@ -152,13 +154,19 @@ class Run:
         return self._read
 
     def iter_records(self) -> Iterator[Record]:
-        """Yield the records in file order, one at a time."""
+        """Yield the records in file order, one at a time.
+
+        An answer that several shards hold is yielded once, as the last of them has it.
+        """
         if self._records is not None:
             yield from self._records
             return
-        for folder in self.parts:
-            for _, record in iter_jsonl(folder / RECORDS, Record.from_json):
-                yield record
+        if len(self.parts) > 1 and self._columns is None:
+            self._read_columns()
+        for part, folder in enumerate(self.parts):
+            for offset, record in iter_jsonl(folder / RECORDS, Record.from_json):
+                if (part, offset) not in self._replaced:
+                    yield record
 
     def record_at(self, part: int, offset: int) -> Record:
         """Read the record whose place a column gives."""
@@ -208,14 +216,23 @@ class Run:
 
         Nothing is read again where there is none.
         """
+        import numpy as np
+
         columns = self.columns
-        last = last_places(columns.keys())
+        keys = columns.keys()
+        last = last_places(keys)
         self.doubled = len(columns) - len(last)
-        if self.doubled:
-            latest, single = set(last.tolist()), self.info.get("config", {}).get("repeats") == 1
-            total = RunSummary(single=single)
-            total.add_all(record for place, record in enumerate(self.iter_records()) if place in latest)
-            self._columns, self._total = columns.take(last), total
+        if not self.doubled:
+            return
+        replaced = np.setdiff1d(np.arange(len(columns)), last)
+        parts, offsets = columns.part[replaced].tolist(), columns.offset[replaced].tolist()
+        self._replaced = frozenset(zip(parts, offsets, strict=True))
+        for place in last[np.isin(keys[last], keys[replaced])].tolist():
+            key = (columns.ids[place].decode(), int(columns.repeat[place]))
+            self.part_of_doubled[key] = int(columns.part[place])
+        total = RunSummary(single=self.info.get("config", {}).get("repeats") == 1)
+        total.add_all(self.iter_records())
+        self._columns, self._total = columns.take(last), total
 
     @property
     def accuracy(self) -> float | None:

@@ -19,6 +19,8 @@ from tale_dspy.errors import BackendError, DataError, RunFolderError
 from tale_dspy.protocols import JsonObject
 
 CHECKPOINTS = "checkpoints"
+TIME_FILE = "tale_time.json"
+"""In a checkpoint: seconds of training up to there."""
 FORMAT = 1
 
 
@@ -100,9 +102,15 @@ class AdapterFolder:
     def checkpoints(self) -> Path:
         return self.path / CHECKPOINTS
 
-    def seal(self, step: int) -> None:
-        """Write the checksums of the checkpoint of a step: from now on it is whole."""
+    def seal(self, step: int, seconds: float) -> None:
+        """Write the checksums of the checkpoint of a step: from now on it is whole.
+
+        Args:
+            step: Its step.
+            seconds: How long the training took up to there, all processes after each other together.
+        """
         folder = self.checkpoints / f"checkpoint-{step}"
+        write_json(folder / TIME_FILE, {"seconds": seconds})
         names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
         write_json(folder / MANIFEST, {"files": {name: file_hash(folder / name) for name in names}})
 
@@ -120,6 +128,10 @@ class AdapterFolder:
                 pass
             shutil.rmtree(folder)
         return None
+
+    def seconds_up_to(self, checkpoint: Path | None) -> float:
+        """Return how long the training took up to a whole checkpoint, 0 without one."""
+        return 0.0 if checkpoint is None else float(_read_json(checkpoint / TIME_FILE)["seconds"])
 
     def tidy(self) -> None:
         """Remove the checkpoints of a training that is finished."""

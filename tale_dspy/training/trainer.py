@@ -90,13 +90,12 @@ def run_training(
         if folder.finished:
             return TrainedAdapter(folder.path, plan.base, folder.card)
         checkpoint = folder.last_checkpoint()
-        watch = _ProgressCallback(plan, folder, progress)
+        watch = _ProgressCallback(plan, folder, progress, folder.seconds_up_to(checkpoint))
         try:
             trainer = build(setup_of(plan, [watch]))
             trainer.remove_callback(PrinterCallback)
-            started = time.perf_counter()
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            seconds = time.perf_counter() - started
+            seconds = watch.seconds
         except torch.OutOfMemoryError as e:
             raise BackendError(f"the GPU's memory is full: give a smaller --micro-batch ({first_line(e)})") from e
         except OSError as e:
@@ -177,8 +176,11 @@ def _load_quantized(plan: TrainingPlan) -> Any:
 class _ProgressCallback(TrainerCallback):
     """Tells how far a training is, and seals its checkpoints."""
 
-    def __init__(self, plan: TrainingPlan, folder: AdapterFolder, progress: Progress | None) -> None:
+    def __init__(
+        self, plan: TrainingPlan, folder: AdapterFolder, progress: Progress | None, seconds_before: float
+    ) -> None:
         self._plan, self._folder, self._progress = plan, folder, progress
+        self._seconds_before = seconds_before
         self._started, self._begin = 0.0, 0
         self._loss: float | None = None
 
@@ -193,24 +195,33 @@ class _ProgressCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self._folder.seal(state.global_step)
+            self._folder.seal(state.global_step, self.seconds)
 
-    def speed(self, step: int) -> float | None:
-        """Return tokens per second of this process."""
-        plan, seconds = self._plan, time.perf_counter() - self._started
-        if plan.options.draws > 1:  # nobody counts what it wrote
+    @property
+    def seconds(self) -> float:
+        """Seconds of the steps so far, those before the checkpoint that this process began with included."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def tokens(self, step: int, first: int = 0) -> int | None:
+        """Return tokens of the batches from `first` up to a step, or None if nobody counts what the model writes."""
+        plan = self._plan
+        if plan.options.draws > 1:
             return None
-        example_numbers = plan.order[self._begin * plan.batch : step * plan.batch]
-        return sum(plan.rows[row].tokens for row in example_numbers) / seconds if example_numbers and seconds else None
+        return sum(plan.rows[row].tokens for row in plan.order[first * plan.batch : step * plan.batch])
+
+    def _speed(self, step: int) -> float | None:
+        """Return tokens per second of this process."""
+        tokens, seconds = self.tokens(step, self._begin), time.perf_counter() - self._started
+        return tokens / seconds if tokens and seconds else None
 
     def _report_step(self, step: int) -> None:
         if self._progress and is_first():
-            self._progress(TrainingStep(step, self._plan.steps, self._loss, self.speed(step)))
+            self._progress(TrainingStep(step, self._plan.steps, self._loss, self._speed(step)))
 
 
 def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, seconds: float) -> JsonObject:
     folder = plan.folder
-    speed = watch.speed(trainer.state.global_step)
+    tokens = watch.tokens(trainer.state.global_step)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder.path, save_embedding_layers=False)
     plan.row_tokenizer.tokenizer.save_pretrained(folder.path)  # `transformers serve` looks for it here
     (folder.path / "adapter_model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
@@ -222,7 +233,7 @@ def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, se
         "loss": sum(last) / len(last),
         "losses": [round(loss, 5) for loss in losses],
         "seconds": round(seconds, 2),
-        "tokens_per_s": None if plan.options.draws > 1 else round(speed or 0.0, 1),
+        "tokens_per_s": round(tokens / seconds, 1) if tokens and seconds else None,
         "trainable": plan.shape.trainable,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,

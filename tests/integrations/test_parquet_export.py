@@ -42,6 +42,18 @@ def test_records_of_all_shards_are_rows_with_their_texts(tmp_path: Path, monkeyp
     assert {str(pq.read_schema(written).field(name).type) for name in ("output_tokens", "calls")} == {"int64"}
 
 
+def test_an_answer_that_two_shards_hold_is_one_row(tmp_path: Path) -> None:
+    records = [make_record(i) for i in range(10)]
+    parts = [[r for r in records if Shard(number, 2).holds(r.id)] for number in (1, 2)]
+    parts[1].append(make_record(records.index(parts[0][0]), reply="again"))
+    for number, part in enumerate(parts, 1):
+        write_run(tmp_path / "out" / Shard(number, 2).folder_name, part)
+    (written,) = export(tmp_path / "out", "parquet", tmp_path / "run.parquet")
+    rows = pq.read_table(written).to_pylist()
+    assert sorted(row["id"] for row in rows) == sorted(record.id for record in records)
+    assert [row["reply"] for row in rows if row["id"] == parts[0][0].id] == ["again"]
+
+
 def test_rows_of_a_search_keep_their_trials(tmp_path: Path) -> None:
     searched = row("q", [(40, 38, True), (20, 70, False)])
     (tmp_path / "search.jsonl").write_text(json.dumps(searched.to_json()) + "\n")

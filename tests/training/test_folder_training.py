@@ -18,7 +18,7 @@ def checkpoint(folder: AdapterFolder, step: int, *, seal: bool = True) -> Path:
     path.mkdir(parents=True)
     (path / "weights").write_text(str(step))
     if seal:
-        folder.seal(step)
+        folder.seal(step, 1.5 * step)
     return path
 
 

@@ -1,11 +1,13 @@
 """Trainings that begin, are killed, go on, and end."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tale_dspy.backends.local.files import file_hash
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.training.options import DpoOptions, SftOptions, TrainOptions
 from tale_dspy.training.plan import plan_training
@@ -30,6 +32,11 @@ def killed_at(step: int) -> Any:
     return progress
 
 
+def write_manifest(folder: Path) -> None:
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    (folder / "manifest.json").write_text(json.dumps({"files": {n: file_hash(folder / n) for n in names}}))
+
+
 @pytest.mark.parametrize("kind", [SftOptions, DpoOptions])
 def test_a_killed_training_goes_on_to_the_same_end(kind: Any, base: Path, rows: Any, tmp_path: Path) -> None:
     options = kind(batch_size=4, epochs=2, checkpoint_every=2, dropout=0.1)
@@ -43,6 +50,20 @@ def test_a_killed_training_goes_on_to_the_same_end(kind: Any, base: Path, rows: 
     assert cut.card["results"]["losses"] == pytest.approx(whole.card["results"]["losses"], abs=1e-3)
     assert cut.card["results"]["loss"] == pytest.approx(whole.card["results"]["loss"], abs=1e-3)
     assert not (tmp_path / "cut" / "checkpoints").exists()
+
+
+def test_the_time_of_a_continued_training_is_that_of_all_its_steps(base: Path, rows: Any, tmp_path: Path) -> None:
+    options = SftOptions(batch_size=4, epochs=2, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        trained(base, rows, tmp_path, options, killed_at(5))
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-4"
+    (checkpoint / "tale_time.json").write_text('{"seconds": 1000}')
+    (checkpoint / "manifest.json").unlink()
+    write_manifest(checkpoint)
+    results = trained(base, rows, tmp_path, options).card["results"]
+    tokens = plan_training(str(base), rows, tmp_path, options).tokens
+    assert results["seconds"] > 1000
+    assert results["tokens_per_s"] == pytest.approx(2 * tokens / results["seconds"], abs=0.06)
 
 
 def test_a_finished_training_is_not_done_again(base: Path, rows: Any, tmp_path: Path, capfd: Any) -> None:
