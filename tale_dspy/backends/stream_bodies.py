@@ -26,10 +26,12 @@ from tale_dspy.protocols import JsonObject
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?=[^\n])")  # a carriage return at the end may be half of one
 _DONE = b"[DONE]"
-_MAX_TEXT = 4_000
+_MAX_TEXT = 2_000
 """Characters of text in one event that is longer than `_MAX_EVENT`."""
 _MAX_EVENT = 32_000
 """Bytes: DSPy's engine refuses a line of more than 64 KiB."""
+_MAX_LINE = 64 << 20
+"""Bytes of a line, beyond which a stream is refused: it may never end."""
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _NO_COUNTS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -53,28 +55,38 @@ class StreamRepair:
 
     def __init__(self, request: bytes) -> None:
         self._choices = max(choices_asked(request), 1)
-        self._unread = b""  # a line that has not ended
+        self._unread = bytearray()  # a line that has not ended
         self._data: list[bytes] = []  # the lines of an event that has not ended
-        self._outside: list[bytes] = []  # lines of no event: all of a reply that is no stream
+        self._outside: list[bytes] = []  # lines of no event: all of a reply that is no stream, else the first
         self._is_error = False  # whether the data belong to `event: error`
         self._head: JsonObject = {"id": "", "object": "chat.completion.chunk", "created": 0}
-        self._has_event = self._has_choice = self._has_counts = self._has_end = self._is_done = False
+        self._begun, self._ended = set[int](), set[int]()  # choices, by their index
+        self._has_event = self._has_counts = self._is_done = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether the reply has ended.
+        """Whether each choice of the reply has ended.
 
         A connection that breaks then loses no text.
         """
-        return (self._has_end and self._has_choice) or self._is_done
+        return self._is_done or (bool(self._begun) and self._begun <= self._ended)
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the events that end within a piece of the stream, repaired.
+        """Return the events that end within a piece of the stream, repaired; nothing behind `[DONE]`.
 
         Raises:
-            BrokenBodyError: If an event is no JSON or reports an error.
+            BrokenBodyError: If an event is no JSON or reports an error, or a line does not end.
         """
-        *lines, self._unread = _LINE_END.split(self._unread + piece)
+        if self._is_done:
+            return b""
+        looked_through = max(len(self._unread) - 1, 0)  # a carriage return may be the last byte
+        self._unread += piece
+        if _LINE_END.search(self._unread, looked_through) is None:
+            if len(self._unread) > _MAX_LINE:
+                raise BrokenBodyError(f"a line of the stream is longer than {_MAX_LINE} bytes")
+            return b""
+        *lines, unread = _LINE_END.split(bytes(self._unread))
+        self._unread = bytearray(unread)
         return b"".join(event for line in lines for event in self._read_line(line))
 
     def finish(self) -> bytes:
@@ -83,8 +95,14 @@ class StreamRepair:
         Raises:
             BrokenBodyError: If it ended before the reply did, or was none.
         """
-        last = [*self._read_line(self._unread.rstrip(b"\r")), *self._read_line(b"")]
-        self._unread = b""
+        if self._is_done:
+            return b""
+        try:
+            last = [*self._read_line(bytes(self._unread.rstrip(b"\r"))), *self._read_line(b"")]
+        except BrokenBodyError:
+            if not self.is_whole:  # what broke off is behind the text
+                raise
+            last = []
         outside = b"\n".join(self._outside)
         if not self._has_event:
             last = [*self._whole_reply(outside)]
@@ -103,6 +121,8 @@ class StreamRepair:
 
     def _read_line(self, line: bytes) -> Iterator[bytes]:
         """Yield the event that a line ends."""
+        if self._is_done:
+            return
         name, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
         if not line.strip():
             yield from self._read_event()
@@ -113,7 +133,7 @@ class StreamRepair:
                 yield from self._read_event(is_complete=False)
         elif name == b"event":
             self._is_error = value.strip() == b"error"
-        elif name not in (b"", b"id", b"retry"):
+        elif name not in (b"", b"id", b"retry") and not (self._has_event and self._outside):
             self._outside.append(line)
 
     def _read_event(self, *, is_complete: bool = True) -> Iterator[bytes]:
@@ -150,6 +170,8 @@ class StreamRepair:
         repaired = {**self._head, **{k: v for k, v in document.items() if k != "usage"}, "choices": choices}
         if usage is not None:
             repaired["usage"] = {**_NO_COUNTS, **usage}
+        elif "usage" in document:
+            repaired["usage"] = None
         if document.get("model") is not None:
             repaired["model"] = model_name(document["model"])
         if not isinstance(document.get("id", ""), str):
@@ -157,15 +179,15 @@ class StreamRepair:
         if not isinstance(document.get("created", 0), int):
             repaired["created"] = 0
         self._head = {name: repaired[name] for name in ("id", "object", "created", "model") if name in repaired}
-        self._has_choice = self._has_choice or bool(choices)
+        self._begun |= {choice["index"] for choice in choices}
+        self._ended |= {choice["index"] for choice in choices if choice["finish_reason"]}
         self._has_counts = self._has_counts or usage is not None
-        self._has_end = self._has_end or any(choice.get("finish_reason") for choice in choices)
-        if repaired == document and 0 < len(data) <= _MAX_EVENT:
-            yield b"data: " + data.replace(b"\n", b" ") + b"\n\n"
-            return
-        if len(data) > _MAX_EVENT:
+        is_same = bool(data) and repaired == document
+        event = b"data: " + data.replace(b"\n", b" ") + b"\n\n" if is_same else event_bytes(repaired)
+        if len(event) > _MAX_EVENT:
             yield from self._long_texts(choices)
-        yield event_bytes(repaired)
+            event = event_bytes(repaired)
+        yield event
 
     def _long_texts(self, choices: list[JsonObject]) -> Iterator[bytes]:
         """Yield long texts in events of their own; the last piece of each stays."""
@@ -185,10 +207,11 @@ class StreamRepair:
         """Yield the end of a stream, with a reason and counts where it had none."""
         if self._is_done:
             return
-        if not self._has_choice:
+        if not self._begun:
             raise BrokenBodyError("the reply holds no choice")
-        if not self._has_end:
-            yield event_bytes({**self._head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        if without_end := sorted(self._begun - self._ended):
+            ends = [{"index": index, "delta": {}, "finish_reason": "stop"} for index in without_end]
+            yield event_bytes({**self._head, "choices": ends})
         if not self._has_counts:
             yield event_bytes({**self._head, "choices": [], "usage": _NO_COUNTS})
         self._is_done = True

@@ -45,10 +45,11 @@ class MessageStreamRepair(StreamRepair):
     def _repair_event(self, document: JsonObject, data: bytes) -> Iterator[bytes]:
         message, delta, usage = (document.get(name) for name in ("message", "delta", "usage"))
         if isinstance(message, dict):
-            self._has_choice = True
+            self._begun.add(0)
             self._counts = message["usage"] if isinstance(message.get("usage"), dict) else {}
         if document.get("type") == "message_delta":
-            self._has_end = self._has_end or (isinstance(delta, dict) and bool(delta.get("stop_reason")))
+            if isinstance(delta, dict) and delta.get("stop_reason"):
+                self._ended.add(0)
             stated = usage if isinstance(usage, dict) else {}
             counts = self._counts | {name: count for name, count in stated.items() if count is not None}
             document = {**document, "usage": counts}

@@ -8,11 +8,11 @@ from typing import Any
 import dspy
 import pytest
 from faulty_streams import READ, REFUSED, WHOLE
-from stream_server import CLEAN, chunk, stream_server
+from stream_server import CLEAN, DONE, ROLE, STOP, chunk, stream_server
 
 import tale_dspy
 from tale_dspy.accounting.calls import record_calls
-from tale_dspy.backends import attempts
+from tale_dspy.backends import attempts, stream_bodies
 from tale_dspy.backends.reply_bodies import BrokenBodyError
 from tale_dspy.backends.stream_bodies import StreamRepair, asks_for_stream
 
@@ -95,6 +95,32 @@ def test_each_choice_that_was_asked_for_comes() -> None:
     pieces = [chunk({"content": "b"}, index=1), chunk({"content": "a"}), chunk({"content": "c"}, index=2)]
     events = [json.loads(line[6:]) for line in repaired([*pieces, *CLEAN], b'{"n": 2}').split(b"\n\n")[:3]]
     assert [[choice["index"] for choice in event["choices"]] for event in events] == [[1], [0], []]
+
+
+def test_a_reply_is_whole_when_each_of_its_choices_is() -> None:
+    pieces, request = [chunk({"content": "a"}), chunk({"content": "b"}, index=1)], b'{"n": 2}'
+    with pytest.raises(BrokenBodyError, match="ended before the reply did"):
+        repaired([*pieces, STOP], request)
+    events = repaired([*pieces, STOP, DONE], request).split(b"\n\n")
+    assert json.loads(events[3][6:])["choices"] == [{"index": 1, "delta": {}, "finish_reason": "stop"}]
+
+
+@pytest.mark.parametrize("character", ["x", "ж", "\N{PILE OF POO}"])
+def test_no_event_is_too_long_for_the_engine_of_dspy(character: str) -> None:
+    message = {"role": "assistant", "content": character * 9_000, "reasoning": character * 9_000}
+    body = json.dumps({"id": 1, "choices": [{"message": message}]}).encode()
+    pieces = [chunk({"content": character * 7_000}, id=1), STOP]
+    for stream in ([body], pieces):
+        assert max(map(len, repaired(stream).split(b"\n"))) < 65_536
+
+
+def test_a_long_line_is_looked_through_once_and_one_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "x" * 4_000_000
+    stream = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+    assert repaired([stream[at : at + 1_000] for at in range(0, len(stream), 1_000)]).count(b"x") >= len(content)
+    monkeypatch.setattr(stream_bodies, "_MAX_LINE", 5_000)
+    with pytest.raises(BrokenBodyError, match="a line of the stream is longer than 5000 bytes"):
+        repaired([ROLE, *[b"data: " + b"x" * 994] * 6])
 
 
 def test_a_hostile_stream_is_refused_in_time_and_not_held_twice() -> None:
