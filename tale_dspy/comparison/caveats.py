@@ -82,11 +82,20 @@ def figure_notes(sides: tuple[RunStats, RunStats], net: PairedMeans, price: Pair
     before, after = sides[0].snapshots, sides[1].snapshots
     if before and after and before != after and sides[0].model == sides[1].model:
         yield f"mixed model snapshots: {', '.join(before)} in the baseline, {', '.join(after)} in the run"
+    if sides[0].batched * sides[1].paid != sides[1].batched * sides[0].paid:  # another share of the calls
+        for name, side in zip(("baseline", "run"), sides, strict=True):
+            if side.batched:
+                yield f"{name}: {batch_sentence(side.batched, side.paid)}; the difference in dollars is not the program's"
     questions = price.n + price.unknown
     if net.unknown:  # holds every question whose output tokens are unknown
         yield f"tokens unknown on {net.unknown} of {questions} questions, left out of the token comparison"
     if price.unknown:
         yield f"price unknown on {price.unknown} of {questions} questions, left out of the money comparison"
+
+
+def batch_sentence(batched: int, paid: int) -> str:
+    """Say how many paid calls a batch API answered."""
+    return f"{batched} of {paid} paid calls went through a batch API, at half the price"
 
 
 def skip_sentence(skipped: int, replies: int) -> str:

@@ -87,6 +87,10 @@ class RunStats:
     """Replies of the whole run that were asked to show their reasoning."""
     skipped: int = 0
     """Those of them that have none."""
+    paid: int = 0
+    """Calls of the whole run that were paid."""
+    batched: int = 0
+    """Those of them that a batch API answered, at half the price."""
 
 
 def run_stats(run: Run, shared: RunColumns, questions: int) -> RunStats:
@@ -115,4 +119,6 @@ def run_stats(run: Run, shared: RunColumns, questions: int) -> RunStats:
         snapshots=tuple(sorted(text for text in shared.response_model.counts() if text)),
         reasoning_asked=run.total.counts["reasoning_asked"],
         skipped=run.total.counts["reasoning_skipped"],
+        paid=run.total.counts["paid_calls"],
+        batched=run.total.counts["batch_calls"],
     )

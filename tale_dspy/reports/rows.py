@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tale_dspy.comparison.caveats import skip_sentence
+from tale_dspy.comparison.caveats import batch_sentence, skip_sentence
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.comparison.paired import share_questions
@@ -153,6 +153,8 @@ def run_row(run: Run) -> ReportRow:
     if reasons := summary["fallback_reasons"]:
         counted = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
         notes.append(f"no estimate could be used for {sum(reasons.values())} of {answers} answers: {counted}")
+    if summary["batch_calls"]:
+        notes.append(batch_sentence(summary["batch_calls"], summary["paid_calls"]))
     if summary["skipped"]["skipped"]:
         notes.append(skip_sentence(summary["skipped"]["skipped"], summary["skipped"]["asked"]))
     recoveries = summary["recoveries"]

@@ -8,14 +8,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tale_dspy.backends.batch.choosing import batch_client, batch_group
-from tale_dspy.backends.batch.client import BatchClient, BatchRequest, BatchResult, OverTokenLimitError
+from tale_dspy.backends.batch.client import BatchClient, BatchRequest, BatchResult, NotFoundError, OverTokenLimitError
 from tale_dspy.backends.batch.interception import HTTPCall, HTTPReply
 from tale_dspy.errors import BackendError, BatchWaiting
-from tale_dspy.runs.batch_log import BatchLog, PlannedBatch
+from tale_dspy.runs.batch_log import BATCHES_FILE, BatchLog, PlannedBatch
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,11 @@ class BatchDispatcher:
         number = self.log.rounds + 1
         parts = deque((clients[id(g)], part) for g in groups.values() for part in _parts(g, clients[id(g)]))
         logger.warning(
-            "round %d: %d requests in %d batches%s", number, len(requests), len(parts), _worst_case(requests)
+            "round %d: %s in %s%s",
+            number,
+            _number_of(len(requests), "request", "requests"),
+            _number_of(len(parts), "batch", "batches"),
+            _worst_case(requests),
         )
         try:
             await self._work_off(parts, [], number)
@@ -152,7 +157,8 @@ class BatchDispatcher:
                 else:
                     flying.append(batch)
             for one in list(flying):
-                status = await one.client.status(str(one.batch.batch_id))
+                with _known(one.batch):
+                    status = await one.client.status(str(one.batch.batch_id))
                 if status.state == "running":
                     continue
                 flying.remove(one)
@@ -210,10 +216,11 @@ class BatchDispatcher:
         Each request gets one result; a good one is preferred to an error.
         """
         results: dict[str, BatchResult] = {}
-        async for result in one.client.results(str(one.batch.batch_id)):
-            before = results.get(result.custom_id)
-            if before is None or (before.reply.status != 200 and result.reply.status == 200):
-                results[result.custom_id] = result
+        with _known(one.batch):
+            async for result in one.client.results(str(one.batch.batch_id)):
+                before = results.get(result.custom_id)
+                if before is None or (before.reply.status != 200 and result.reply.status == 200):
+                    results[result.custom_id] = result
         for request in one.batch.requests:
             finished = results.get(request.custom_id) or BatchResult(request.custom_id, _EXPIRED, True)
             waiting = one.requests.get(request.custom_id)
@@ -223,10 +230,30 @@ class BatchDispatcher:
                 self.deliver(waiting, one.batch, finished)
 
 
+@contextmanager
+def _known(batch: PlannedBatch) -> Iterator[None]:
+    """Say what can be done about a batch that the provider knows no more.
+
+    Its requests are not sent again unasked: with another key they may be paid for already.
+    """
+    try:
+        yield
+    except NotFoundError as e:
+        raise BackendError(
+            f"the provider does not know batch {batch.batch_id} or its results, which it took before: it is of another "
+            "key, project or address, or was deleted (after some 30 days); to ask its requests again, and pay for them "
+            f"again, delete the lines of {batch.name} from {BATCHES_FILE}"
+        ) from e
+
+
 def waiting_sentence(batches: int) -> str:
     """Say that a run is left while batches are being worked on."""
-    count = "1 batch is" if batches == 1 else f"{batches} batches are"
+    count = _number_of(batches, "batch is", "batches are")
     return f"{count} with the provider: the same command collects the answers and continues"
+
+
+def _number_of(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _parts(requests: Sequence[WaitingRequest], client: BatchClient) -> Iterator[list[WaitingRequest]]:

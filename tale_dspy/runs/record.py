@@ -82,6 +82,8 @@ class Record:
     """The snapshot the provider says it used."""
     calls: int = 0
     paid_calls: int = 0
+    batch_calls: int = 0
+    """Those of them that a batch API answered, at half the price."""
     cached_calls: int = 0
     error: str | None = None
     output_tokens_cl100k: int | None = None

@@ -233,6 +233,7 @@ def record_of(
         "response_model": last.response_model if last else None,
         "calls": len(calls),
         "paid_calls": len(calls) - cached,
+        "batch_calls": sum(c.batch for c in calls),
         "cached_calls": cached,
     }
     if paper and reply is not None:

@@ -159,7 +159,7 @@ class GroupSummary:
 
 
 _MEANS = ("output_tokens", "estimate_tokens", "prompt_tokens", "reasoning_tokens")
-_COUNTS = ("calls", "paid_calls", "cached_calls")
+_COUNTS = ("calls", "paid_calls", "batch_calls", "cached_calls")
 
 
 class RunSummary:

@@ -100,6 +100,11 @@ class BatchServer(ScriptedServer):
         self._numbers = count(1)
         self._unclear = batch_faults.unclear
 
+    def forget_batches(self) -> None:
+        """Know no batch and no file any more, as a provider does after some weeks, or with another key."""
+        self._batches.clear()
+        self._files.clear()
+
     def _answer_page(self, message: HttpMessage) -> WireAnswer:
         parts = message.path.strip("/").split("/")
         if "batches" in parts or "files" in parts:
@@ -122,6 +127,8 @@ class BatchServer(ScriptedServer):
         if not rest:
             newest = sorted(self._batches.values(), key=lambda batch: batch.created, reverse=True)
             return WireAnswer("other", body=encode({"data": [show(batch) for batch in newest], "has_more": False}))
+        if rest[0] not in self._batches:
+            return error_answer(404, f"No batch found with id '{rest[0]}'.")
         batch = self._batches[rest[0]]
         if rest[1:] == ["results"]:
             return WireAnswer(

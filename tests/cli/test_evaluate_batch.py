@@ -37,6 +37,7 @@ def test_a_run_is_left_with_4_and_continued(tale: Any, flags: list[str], batch_s
     batch_server.batch_faults = BatchFaults()
     result = tale("eval", "cot", *flags, "--json")
     assert result.code == 0 and result.json["n"] == result.json["calls"] == batch_server.batch_stats.paid_calls == 12
+    assert result.json["batch_calls"] == 12
 
 
 def test_sigterm_leaves_with_4(
@@ -45,7 +46,7 @@ def test_sigterm_leaves_with_4(
     batch_server.batch_faults = BatchFaults(delay=3600)
     run = process("eval", "cot", *flags)
     assert run.stderr is not None
-    assert "round 1: 12 requests in 1 batches" in run.stderr.readline()
+    assert "round 1: 12 requests in 1 batch" in run.stderr.readline()
     run.send_signal(signal.SIGTERM)
     _, err = run.communicate(timeout=30)
     assert run.returncode == 4 and "the same command collects" in err

@@ -71,6 +71,10 @@ def test_no_saving_is_claimed_where_none_is_shown(tokens: int | None, why: str) 
             "snapshots: gpt-4o-mini-2024-07-18 in the",
         ),
         (make_run([make_record(i, response_model=f"m{i % 2}") for i in range(100)]), "snapshots in the run: m0, m1"),
+        (
+            make_run([make_record(i, batch_calls=1, paid_calls=1) for i in range(100)]),
+            "run: 100 of 100 paid calls went through a batch API, at half the price; the difference in dollars is not",
+        ),
         (make_run("c" * 100, stopped="cap"), "the run is not finished: cap"),
     ],
 )
@@ -83,3 +87,8 @@ def test_what_weakens_a_comparison_is_said(run: Run, note: str) -> None:
 )
 def test_one_percent_truncation_and_unnamed_snapshots_are_not_noted(run: Run) -> None:
     assert notes(make_run("c" * len(run.records)), run) == ""
+
+
+def test_two_runs_through_a_batch_are_compared_at_the_same_price() -> None:
+    run = make_run([make_record(i, batch_calls=1, paid_calls=1) for i in range(9)])
+    assert "batch" not in notes(run, run)

@@ -77,6 +77,11 @@ def test_copied_examples_are_counted_and_said() -> None:
     assert row.notes == ("1 of 2 answers are a wrong 50: the example of the prompt",)
 
 
+def test_half_the_price_through_a_batch_is_said() -> None:
+    (row,) = report_rows([make_run([make_record(0, paid_calls=1), make_record(1, paid_calls=2, batch_calls=2)])])
+    assert row.notes == ("2 of 3 paid calls went through a batch API, at half the price",)
+
+
 @pytest.mark.parametrize(
     ("info", "snapshot", "provenance"),
     [

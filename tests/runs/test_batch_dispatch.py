@@ -7,7 +7,7 @@ from batched import batched_run
 
 import tale_dspy.backends.batch.openai_format as openai_format
 from tale_dspy.backends.batch.client import BatchLimits
-from tale_dspy.errors import BackendError
+from tale_dspy.errors import BackendError, BatchWaiting
 from tale_dspy.testing.batches import BatchFaults, BatchServer
 
 
@@ -37,3 +37,17 @@ def test_a_limit_below_one_request_ends_the_run(tmp_path: Path) -> None:
         pytest.raises(BackendError, match="takes not even one request"),
     ):
         batched_run(server, 2, tmp_path, program="cot")
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_batch_that_the_provider_knows_no_more_is_not_paid_again_unasked(tmp_path: Path, provider: str) -> None:
+    with BatchServer("Answer: [[4]]", batch_faults=BatchFaults(delay=3600)) as server:
+        with pytest.raises(BatchWaiting):
+            batched_run(server, 3, tmp_path, program="cot", provider=provider, batch_wait=0)
+        server.forget_batches()
+        server.batch_faults = BatchFaults()
+        with pytest.raises(BackendError, match=r"does not know batch batch_\d+ .* delete the lines of tale-\w+ from"):
+            batched_run(server, 3, tmp_path, program="cot", provider=provider)
+        assert server.batch_stats.batches == 1
+        (tmp_path / "batches.jsonl").write_text("")
+        assert batched_run(server, 3, tmp_path, program="cot", provider=provider).summary["n"] == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tale_dspy.backends.batch.client import OverTokenLimitError, fails_in_passing
+from tale_dspy.backends.batch.client import NotFoundError, OverTokenLimitError, fails_in_passing
 from tale_dspy.backends.redaction import redact
 from tale_dspy.errors import BackendError
 
@@ -200,7 +200,8 @@ def _check(response: httpx.Response) -> None:
     if response.status_code < 400:
         raise BackendError(f"{url} redirects, which is not followed: give the address itself")
     if response.status_code in (404, 405, 501):
-        raise BackendError(f"{url} does not exist (status {response.status_code}): this address has no batch API")
+        kind = NotFoundError if response.status_code == 404 else BackendError
+        raise kind(f"{url} does not exist (status {response.status_code}): this address has no batch API")
     raise BackendError(f"{url} refuses the batch (status {response.status_code}): {redact(response.text)[:300]}")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPReply
 from tale_dspy.backends.local.model_path import is_local
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import BackendError, UsageError
 
 OPENAI_FORMAT = frozenset({"openai", "groq", "hosted_vllm"})
 """Providers with OpenAI's batch API; Azure and a LiteLLM proxy are reached as `openai/MODEL` with an address."""
@@ -53,6 +53,10 @@ class BatchStatus:
     """What the provider says of a batch that it refused."""
 
 
+class NotFoundError(BackendError):
+    """The provider has nothing at an address (status 404)."""
+
+
 class OverTokenLimitError(Exception):
     """The provider does not take a batch: too many tokens are enqueued."""
 
@@ -93,13 +97,20 @@ class BatchClient(Protocol):
         ...
 
     async def status(self, batch_id: str) -> BatchStatus:
-        """Ask how far a batch is."""
+        """Ask how far a batch is.
+
+        Raises:
+            NotFoundError: If the provider does not know it.
+        """
         ...
 
     def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
         """Yield the results of a batch that has ended, in any order.
 
         Some may be missing or doubled.
+
+        Raises:
+            NotFoundError: If the provider does not know it, or has deleted them.
         """
         ...
 
