@@ -85,7 +85,7 @@ def figure_notes(sides: tuple[RunStats, RunStats], net: PairedMeans, price: Pair
     if sides[0].batched * sides[1].paid != sides[1].batched * sides[0].paid:  # another share of the calls
         for name, side in zip(("baseline", "run"), sides, strict=True):
             if side.batched:
-                yield f"{name}: {batch_sentence(side.batched, side.paid)}; the difference in dollars is not the program's"
+                yield f"{name}: {batch_sentence(side.batched, side.paid)}, so the dollars differ by that, too"
     questions = price.n + price.unknown
     if net.unknown:  # holds every question whose output tokens are unknown
         yield f"tokens unknown on {net.unknown} of {questions} questions, left out of the token comparison"
