@@ -113,7 +113,7 @@ def field_name(column: str) -> str:
 def names_a_file(path: str) -> bool:
     """Return whether a path leads to a file or folder, or ends as a table's does."""
     expanded = os.path.expanduser(path)
-    return os.path.isfile(expanded) or os.path.isdir(expanded) or _ending(expanded) in _READERS
+    return os.path.exists(expanded) or _ending(expanded) in _READERS
 
 
 def _ending(path: str) -> str:
@@ -131,8 +131,10 @@ def read_file(path: str) -> Table:
     ending = _ending(expanded)
     if os.path.isdir(expanded):
         raise DataError(f"{path} is a folder: name one of its files ({', '.join(ENDINGS)})")
-    if not os.path.isfile(expanded):
+    if not os.path.exists(expanded):
         raise DataError(f"{path} does not exist")
+    if not os.path.isfile(expanded):
+        raise DataError(f"{path} is a pipe or a device, and questions are read more than once: save them in a file")
     if ending not in _READERS:
         raise DataError(f"{path} has the unknown extension {ending!r}: known are {', '.join(ENDINGS)}")
     try:

@@ -60,3 +60,23 @@ def test_a_bad_row_is_named_by_its_line_and_another_layout_is_refused(
     (tmp_path / "c.jsonl").write_text("\n\n")
     with pytest.raises(DataError, match="has no rows"):
         load_dataset(str(tmp_path / "c.jsonl"))
+
+
+def test_long_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": f"{n}?" + "x" * (500 if n % 3 else 5), "answer": str(n)} for n in range(20)]
+    path = write(tmp_path / "a.jsonl", rows)
+    whole = load_dataset(path)
+    monkeypatch.setattr(datasets, "STREAMED_FROM", 1)
+    monkeypatch.setattr(row_stream, "CHUNK", 1000)
+    monkeypatch.setattr(row_stream, "CHUNK_BYTES", 600)
+    sizes: list[int] = []
+    rows_of_lines = row_stream.rows_of_lines
+
+    def measured(label: str, data: bytes, first: int) -> Any:
+        sizes.append(len(data))
+        return rows_of_lines(label, data, first)
+
+    monkeypatch.setattr(row_stream, "rows_of_lines", measured)
+    streamed = load_dataset(path)
+    assert list(streamed.examples) == whole.examples and streamed.examples[-1] == whole.examples[-1]
+    assert max(sizes) < 600 + 540 and len(sizes) > 10

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from make_tables import hub as hub
 
 from tale_dspy.datasets import Dataset, load_dataset
 from tale_dspy.errors import DataError, MissingExtraError
+from tale_dspy.tables import names_a_file, read_file
 
 CSV = 'question,answer,extra\n"1 + 1?\nthink",2,x\n\n"Größe, 数?",3,\n'
 FILES = {
@@ -219,3 +221,11 @@ def test_a_table_by_columns_is_refused(table: str) -> None:
     write("a.json", table)
     with pytest.raises(DataError, match="holds columns and not rows"):
         load_dataset("a.json")
+
+
+def test_a_pipe_is_refused_since_it_can_be_read_but_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"a\.jsonl is a pipe or a device, and questions are read more than once"):
+        read_file(str(path))
+    assert names_a_file(str(path))

@@ -73,7 +73,7 @@ def test_no_saving_is_claimed_where_none_is_shown(tokens: int | None, why: str) 
         (make_run([make_record(i, response_model=f"m{i % 2}") for i in range(100)]), "snapshots in the run: m0, m1"),
         (
             make_run([make_record(i, batch_calls=1, paid_calls=1) for i in range(100)]),
-            "run: 100 of 100 paid calls went through a batch API, at half the price, so the dollars differ by that, too",
+            "run: 100 of 100 paid calls went through a batch API, at half the price, so the dollars differ by that",
         ),
         (make_run("c" * 100, stopped="cap"), "the run is not finished: cap"),
     ],
