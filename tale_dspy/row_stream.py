@@ -77,8 +77,8 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
             layout, examples = self._read_chunk(number)
             if layout != self.layout:
                 raise DataError(
-                    f"{self.path}:{self._index.lines[number]}: rows from here on are of another layout than the first ones: "
-                    "split the file"
+                    f"{self.path}:{self._index.lines[number]}: rows from here on are of another layout than the first "
+                    "ones: split the file"
                 )
             last = self._last = (number, examples)
         return last[1][place - self._index.first_rows[number]]
