@@ -79,4 +79,4 @@ def test_long_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(row_stream, "rows_of_lines", measured)
     streamed = load_dataset(path)
     assert list(streamed.examples) == whole.examples and streamed.examples[-1] == whole.examples[-1]
-    assert max(sizes) < 600 + 540 and len(sizes) > 10
+    assert max(sizes) < 600 + 540 and len(set(sizes)) > 1
