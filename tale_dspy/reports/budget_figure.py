@@ -84,7 +84,8 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     The runs that choose a budget for each question are drawn; only where there are none, the fixed ones.
 
     Args:
-        runs: Any runs; the first four that qualify are drawn, all are in the numbers. None without a budget gives None.
+        runs: Any runs; the first four that qualify are drawn, all are in the numbers, and the footer says how many are
+            not drawn. None without a budget gives None.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -104,7 +105,11 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
         for axes, run in zip(all_axes, drawn, strict=True):
             _draw_panel(axes, run)
         all_axes[0].set_ylabel("output tokens")
-        canvas.draw_footer(all_axes[0], run_provenance_sentences(drawn))
+        left_out = len(budgeted) - len(drawn)
+        notes = (
+            [f"{len(drawn)} of {len(budgeted)} runs with budgets are drawn; the numbers hold all."] if left_out else []
+        )
+        canvas.draw_footer(all_axes[0], [*notes, *run_provenance_sentences(drawn)])
     return Drawing(
         stem="asked_spent",
         title="Budget asked for and tokens spent",
@@ -122,15 +127,16 @@ def _draw_panel(axes: "Axes", run: Run) -> None:
     step = -(-pairs.shape[1] // MOST_POINTS)
     budgets, tokens = pairs[:, ::step]
     axes.scatter(
-        budgets,
+        budgets.clip(min=1),
         tokens.clip(min=1),
         s=max(2.0, 12.0 * min(1.0, 300 / len(budgets))),
         color=BLUE,
         linewidths=0,
         rasterized=len(budgets) > canvas.RASTER,
     )
-    axes.plot([b.mean_budget for b in bins], [b.mean_tokens for b in bins], "s--", color=DARK_ORANGE, markersize=4)
-    low, high = 0.8 * max(1.0, float(pairs.min())), 1.25 * float(pairs.max())
+    means = [max(1.0, b.mean_budget) for b in bins], [max(1.0, b.mean_tokens) for b in bins]
+    axes.plot(*means, "s--", color=DARK_ORANGE, markersize=4)
+    low, high = 0.8 * max(1.0, float(pairs.min())), 1.25 * max(1.0, float(pairs.max()))
     for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         set_scale("log")
         canvas.log_ticks(axis, low, high, 5)

@@ -119,7 +119,8 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
         below.set_xlabel("effort asked for")
         below.set_xticks(range(len(rows)), curve.words)
         shown = [*rows, *([] if vanilla is None else [vanilla])]
-        canvas.draw_footer(below, [effort_sentence(curve), *provenance_sentences(shown)])
+        line = [] if vanilla is None else [f"Dashed: {shorten_text(vanilla.program, 40)}, without a budget."]
+        canvas.draw_footer(below, [*line, effort_sentence(curve), *provenance_sentences(shown)])
     return Drawing(
         stem=stem,
         title=title,

@@ -23,8 +23,8 @@ Figures = Callable[[ElasticityRow], tuple[float | None, Interval | None]]
 
 MARKERS = "^sDv"
 """For programs that choose budgets, in turn."""
-CLOSEST = 0.055
-"""Share of the axis that two labels of budgets are apart at least."""
+DIGIT_WIDTH, LABEL_GAP = 0.0225, 0.016
+"""Shares of the axis, narrow as on a page, that a letter of a label takes, and that two labels are apart at least."""
 
 
 def elasticity_curve(curve: Elasticity) -> Drawing:
@@ -81,7 +81,7 @@ def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
     ticks = _spaced_ticks([row.budget for row in curve.points if row.budget], math.log(high / low))
     above.xaxis.set_major_locator(FixedLocator(ticks))
     above.xaxis.set_minor_locator(NullLocator())
-    above.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e5 else f"{value:.3g}")
+    above.xaxis.set_major_formatter(lambda value, _: _budget_label(value))
     above.tick_params(labelbottom=False)
     for axes in (above, below):
         axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], min_n_ticks=3))
@@ -91,13 +91,22 @@ def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
 def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
     """Choose the budgets that are written at the axis.
 
-    Of budgets too close together only the first is written.
+    Of budgets whose labels would touch only the first is written.
+
+    Args:
+        budgets: All of them, ascending.
+        width: Of the axis, in logarithms of budgets.
     """
     ticks: list[float] = []
     for budget in budgets:
-        if not ticks or math.log(budget / ticks[-1]) >= CLOSEST * width:
+        letters = len(_budget_label(budget)) + len(_budget_label(ticks[-1])) if ticks else 0
+        if not ticks or math.log(budget / ticks[-1]) >= (letters / 2 * DIGIT_WIDTH + LABEL_GAP) * width:
             ticks.append(budget)
     return ticks
+
+
+def _budget_label(budget: float) -> str:
+    return f"{budget:,.0f}" if budget < 1e5 else f"{budget:.3g}"
 
 
 def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:

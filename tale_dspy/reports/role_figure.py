@@ -42,11 +42,16 @@ class RoleSpend:
 
 
 def role_spend(run: Run) -> RoleSpend:
-    """Sum up what a run spent by role."""
+    """Sum up what a run spent by role.
+
+    Tokens are means over the answers whose tokens are known, as in the table of a report; a role that an answer did not
+    need counts as 0 there.
+    """
     total = run.total
+    answers = total.means["output_tokens"].count or total.records
 
     def mean(tokens: MeanOfKnown) -> float | None:
-        return tokens.total.value / total.records if tokens.count else None
+        return tokens.total.value / answers if tokens.count else None
 
     def usd(cost: MeanOfKnown) -> float | None:
         return cost.total.value if cost.count else None
@@ -57,9 +62,9 @@ def role_spend(run: Run) -> RoleSpend:
         answer_tokens=None if answer is None else answer - (recovered or 0.0),
         estimate_tokens=mean(total.means["estimate_tokens"]),
         recovery_tokens=recovered,
-        metric_tokens=mean(total.metric_tokens),
+        metric_tokens=total.metric_tokens.total.value / total.records if total.metric_tokens.count else None,
         thinking_tokens=mean(total.means["reasoning_tokens"]),
-        prompt_tokens=mean(total.means["prompt_tokens"]),
+        prompt_tokens=total.means["prompt_tokens"].mean,
         usd_paid=usd(total.cost),
         usd_from_cache=usd(total.saved_cost),
         usd_estimates=usd(total.estimate_cost),
@@ -101,7 +106,11 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
         axes.set_yticks(range(len(runs)), names)
         axes.invert_yaxis()
         axes.set_xlabel("mean completion tokens per question")
-        canvas.draw_footer(axes, provenance_sentences(rows))
+        unknown = [
+            name for name, spend in zip(distinct_names(rows), spends, strict=True) if spend.answer_tokens is None
+        ]
+        notes = [f"Tokens unknown: {', '.join(shorten_names(unknown, 40))}."] if unknown else []
+        canvas.draw_footer(axes, [*notes, *provenance_sentences(rows)])
         axes.legend(loc="lower right", frameon=False, ncols=4, bbox_to_anchor=(1, 1))
     return Drawing(
         stem="spend_by_role",

@@ -4,7 +4,6 @@ A row's own interval says how sure that row is. What speaks for a difference is 
 questions both runs have. How a row is written is up to `table` (files) and `screen` (terminal).
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,15 @@ from tale_dspy.comparison.paired import share_questions
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.prompts import EXAMPLE_ANSWER
-from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, interval_bounds, with_bounds
+from tale_dspy.reports.report_table import (
+    UNKNOWN,
+    Interval,
+    ReportTable,
+    TableColumn,
+    interval_bounds,
+    percent_interval,
+    with_bounds,
+)
 from tale_dspy.reports.text import by_programs, one_line, shorten_text
 from tale_dspy.runs.record import OUTCOMES
 from tale_dspy.runs.records import Run
@@ -77,8 +84,8 @@ def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list
     """Return a name for each row of a figure.
 
     A name is the program with whatever distinguishes it from the others. Where a program was run on several models,
-    that is the last part of the model's name, such as an adapter's folder; where there are several data sets, the data,
-    unless `with_data` is off.
+    that is the last part of the model's name, such as an adapter's folder, or all of it where others end alike; where
+    there are several data sets, the data, unless `with_data` is off.
     """
     several = with_data and len({row.data for row in rows}) > 1
     models: dict[str, set[str | None]] = {}
@@ -86,11 +93,16 @@ def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list
         models.setdefault(row.program, set()).add(row.model)
     names = []
     for row in rows:
-        last = re.split(r"[/+]", (row.model or "unknown model").rstrip("/"))[-1]
-        parts = [last] if len(models[row.program]) > 1 else []
+        last = _last_part(row.model)
+        is_ambiguous = sum(_last_part(model) == last for model in models[row.program]) > 1
+        parts = [row.model if is_ambiguous and row.model else last] if len(models[row.program]) > 1 else []
         parts += [str(row.data)] if several else []
         names.append(f"{row.program} ({', '.join(parts)})" if parts else row.program)
     return names
+
+
+def _last_part(model: str | None) -> str:
+    return re.split(r"[/+]", (model or "unknown model").rstrip("/"))[-1]
 
 
 def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
@@ -209,12 +221,12 @@ def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportR
         return _add_notes(row, f"on other data than the first row ({data_name(first)}): no difference is given")
     if c is None:
         return _add_notes(row, "no question in common with the first row: no difference is given")
-    points, (low, high) = c.accuracy.difference, c.accuracy.interval or (math.nan, math.nan)
+    points = c.accuracy.difference
     row = replace(
         row,
         versus=first.name,
         accuracy_points=None if points is None else 100 * points,
-        accuracy_points_interval=(100 * low, 100 * high),
+        accuracy_points_interval=percent_interval(c.accuracy.interval),
         net_saving=c.net_tokens.saving,
         net_saving_interval=c.net_tokens.saving_interval,
         money_saving=c.price_usd.saving,

@@ -143,6 +143,8 @@ def draw_pairs(
 
     With `means` None, the means are those of the points.
     """
+    from matplotlib.ticker import MaxNLocator
+
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0
@@ -158,6 +160,7 @@ def draw_pairs(
         axes.axhline(mean, color=dark, linewidth=1.2, linestyle=line, zorder=3)
         labels.append((mean / top, f"{wrap_name(name, 20)}\nmean {number(mean)}", dark))
     axes.set_xlim(0.5 - 0.01 * n, n + 0.5 + 0.01 * n)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.set_ylim(0, top)
     height, above = 0.062, float("inf")  # of the height of the axes
     for at, label, colour in sorted(labels, reverse=True):  # the upper label first, the lower one kept clear of it

@@ -30,3 +30,13 @@ def test_chosen_budgets_are_drawn_and_all_runs_are_in_the_numbers(n: int) -> Non
 
 def test_without_budgets_there_is_nothing_to_draw() -> None:
     assert asked_spent([make_run("cc"), budgeted([(None, 5), (5, None)])]) is None
+
+
+def test_runs_that_are_not_drawn_are_counted_below() -> None:
+    drawing = asked_spent([budgeted([(20 + i, 25)] * 3, f"budget:{20 + i}") for i in range(6)])
+    assert drawing is not None and len(drawing.figure.axes) == 4
+    assert "4 of 6 runs with budgets are drawn; the numbers hold all." in drawing.figure.axes[0].texts[0].get_text()
+
+
+def test_budgets_and_tokens_of_zero_can_be_drawn() -> None:
+    assert asked_spent([budgeted([(0, 0)] * 3)]) is not None

@@ -38,3 +38,11 @@ def test_each_model_has_a_figure_with_a_line_a_word(tmp_path: Path) -> None:
     assert [d.stem for d in drawings] == ["effort", "effort_02"]
     assert [row["effort"] for row in drawings[0].rows] == ["low", "high"]
     assert all(path.stat().st_size for path in drawings[0].save(tmp_path))
+
+
+def test_the_line_without_a_budget_is_named_below() -> None:
+    vanilla = random_run(10)
+    vanilla.info["program"]["class"] = "VanillaCoT"
+    (drawing,) = effort_drawings([vanilla, effort_run("low"), effort_run("high")])
+    (below,) = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
+    assert below.startswith("Dashed: cot, without a budget.")

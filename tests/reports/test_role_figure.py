@@ -25,3 +25,13 @@ def test_roles_that_never_happened_are_not_in_the_legend() -> None:
     drawing = spend_by_role([make_run("cc"), make_run([make_record(0, estimate=(60, 10))], "tale-ep")])
     assert drawing is not None
     assert [t.get_text() for t in drawing.figure.axes[0].get_legend().get_texts()] == ["answer", "estimate"]
+
+
+def test_answers_of_unknown_tokens_do_not_lower_the_means() -> None:
+    records = [make_record(i, output_tokens=100 if i % 2 else None, estimate=(60, 10)) for i in range(10)]
+    run = make_run(records, "half")
+    assert role_spend(run).answer_tokens == run.summary["output_tokens_mean"] == 100
+    assert role_spend(run).prompt_tokens == run.summary["prompt_tokens_mean"]
+    drawing = spend_by_role([run, UNKNOWN])
+    assert drawing is not None
+    assert "Tokens unknown: unknown." in drawing.figure.axes[0].texts[0].get_text()

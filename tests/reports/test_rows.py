@@ -114,6 +114,8 @@ def test_rows_of_one_program_on_several_models_are_distinct_names() -> None:
     assert distinct_names([cot, tuned, other]) == ["cot (gpt-4o-mini)", "cot (short)", "tale-ep"]
     assert distinct_names([cot, replace(cot, data="svamp")]) == ["cot (gsm8k)", "cot (svamp)"]
     assert distinct_names([replace(cot, model=None), tuned])[0] == "cot (unknown model)"
+    there, here = replace(cot, model="azure/gpt-4o"), replace(cot, model="openai/gpt-4o")
+    assert distinct_names([there, here, tuned]) == ["cot (azure/gpt-4o)", "cot (openai/gpt-4o)", "cot (short)"]
 
 
 def test_what_a_run_says_by_itself_is_not_said_again_in_its_comparison() -> None:

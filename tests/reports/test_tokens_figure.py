@@ -84,3 +84,8 @@ def test_of_very_many_questions_some_are_drawn_and_the_means_are_those_of_all() 
         text.get_text() for text in drawing.figure.texts
     ]
     assert any(f"{MOST_POINTS:,} of {count:,} questions are drawn" in text for text in texts)
+
+
+def test_the_places_of_questions_are_whole_numbers() -> None:
+    axes = tokens_per_question(make_run("c"), make_run("c", "b")).figure.axes[0]
+    assert [tick for tick in axes.get_xticks() if tick % 1] == []
