@@ -26,6 +26,7 @@ _EXPLANATION = re.compile(
     r"|here(?:'s|’s|\sis)\s(?:why|how|the\s(?:explanation|reasoning))\b|解释|解析|理由|说明)",
     re.IGNORECASE,
 )
+_STATEMENT = re.compile(r"=|\b(?:is|are|was|were|has|have|had|will|can)\b", re.IGNORECASE)
 _CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|answer|total)\b|[是为]", re.IGNORECASE)
 _UNANSWERED = re.compile(
     r"\b(?:can(?:no|')?t|cannot|could\s?n[o']t|impossible to|unable to|not possible to)\s(?:be\s)?"
@@ -67,7 +68,7 @@ def without_check(plain: str) -> str:
 def without_explanation_below(plain: str) -> str:
     r"""Return the answer alone where it stands first and its explanation below.
 
-    The explanation stays where it corrects the answer.
+    The explanation stays where it corrects the answer, and below a statement, which may be a step.
 
     >>> without_explanation_below("18 dollars\n\nExplanation: she sells 9 eggs at $2.")
     '18 dollars'
@@ -76,7 +77,9 @@ def without_explanation_below(plain: str) -> str:
     if explanation is None or CORRECTION.search(plain, explanation.end()):
         return plain
     answer = explanation[1].strip(" *_#")
-    return answer if re.match(r"\W*\d", answer) and read_quantity(answer) else plain
+    if _STATEMENT.search(answer) or not re.match(r"\W*\d", answer):
+        return plain
+    return answer if read_quantity(answer) else plain
 
 
 def without_step_numbers(plain: str) -> str:

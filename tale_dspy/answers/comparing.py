@@ -121,8 +121,9 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
         quantity = as_meant if as_meant.same(gold) else quantity  # `2,5` and `1.500` are what the gold shows them to be
     if gold and quantity and quantity.same(gold):
         return []
-    if _ROUNDED.search(reply) and not _ROUNDED.search(right):  # `1/6 ≈ 0.167`: its right side was compared above
-        exact = _open_pairs(_ROUNDED.split(reply)[0].strip(" $"), right)
+    exact_side = _ROUNDED.split(reply)[0].strip(" $")  # `1/6 ≈ 0.167`: its right side was compared above
+    if exact_side != reply and re.search(r"\d|\\", exact_side) and not _ROUNDED.search(right):  # `x ≈ 3` gives no x
+        exact = _open_pairs(exact_side, right)
         if exact == [] or (exact and not gold):
             return exact
     if gold and quantity:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tale_dspy.answers.asides import is_unanswered, without_check, without_programs, without_step_numbers
+from tale_dspy.answers.asides import (
+    is_unanswered,
+    without_check,
+    without_explanation_below,
+    without_programs,
+    without_step_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,21 @@ def test_programs_are_left_out_and_other_fences_stay(reply: str, rest: str) -> N
 )
 def test_a_check_is_left_out_unless_it_changes_the_answer(reply: str, rest: str) -> None:
     assert without_check(reply).strip() == rest
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest"),
+    [
+        ("18 dollars\n\nExplanation: 9 * 2", "18 dollars"),
+        ("**$18**\nBecause 9 * 2 is that.", "$18"),
+        ("18 hot dogs\nHere's why: 9 and 9", "18 hot dogs"),
+        ("2 eggs are eaten\nReasoning: 16 - 2 = 14", "2 eggs are eaten\nReasoning: 16 - 2 = 14"),
+        ("16 - 3 = 13\nExplanation: 13 * 2 = 26", "16 - 3 = 13\nExplanation: 13 * 2 = 26"),
+        ("17\nExplanation: 9 + 9. Wait, 18", "17\nExplanation: 9 + 9. Wait, 18"),
+    ],
+)
+def test_an_explanation_below_an_answer_is_left_out_and_one_below_a_step_is_not(reply: str, rest: str) -> None:
+    assert without_explanation_below(reply) == rest
 
 
 @pytest.mark.parametrize(
