@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tale_dspy.comparison.compare import Comparison, compare
@@ -102,8 +102,8 @@ class Advice:
                 {
                     "name": run.name,
                     "outcome": run.outcome,
-                    "accuracy": plain_json(run.comparison.accuracy),
-                    "net_tokens": plain_json(run.comparison.net_tokens),
+                    "accuracy": plain_json(asdict(run.comparison.accuracy)),
+                    "net_tokens": plain_json(asdict(run.comparison.net_tokens)),
                     "drop_bounds": list(run.drop_bounds),
                     "hints": run.hints,
                 }

@@ -89,15 +89,15 @@ def changes_of(pairs: PairedRuns) -> ChangeList:
 
     Regressions come first, then repairs, then others, in the baseline's order.
     """
-    before: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
-    after: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
-    for kind, i, j in _changed_questions(pairs):
-        before[kind].append(i)
-        after[kind].append(j)
-    kinds: list[ChangeKind] = [kind for kind in KINDS for _ in before[kind]]
-    return ChangeList(
-        pairs, kinds, [i for kind in KINDS for i in before[kind]], [j for kind in KINDS for j in after[kind]]
-    )
+    part, offset = pairs.before.part, pairs.before.offset
+
+    def place(change: tuple[ChangeKind, int, int]) -> tuple[int, int, int]:
+        kind, i, _ = change
+        return KINDS.index(kind), int(part[i]), int(offset[i])
+
+    changes = sorted(_changed_questions(pairs), key=place)
+    kinds, before, after = [kind for kind, _, _ in changes], [i for _, i, _ in changes], [j for _, _, j in changes]
+    return ChangeList(pairs, kinds, before, after)
 
 
 def _changed_questions(pairs: PairedRuns) -> Iterator[tuple[ChangeKind, int, int]]:
@@ -146,7 +146,9 @@ def token_changes(pairs: PairedRuns) -> ChangeList:
     _, first = np.unique(pairs.question[places], return_index=True)
     places = places[first]
     growth = pairs.after.output_tokens[places] - pairs.before.output_tokens[places]
-    order = np.argsort(-np.nan_to_num(growth, nan=-math.inf), kind="stable")
+    # lexsort sorts by its last key first: by growth, then by the line in the baseline.
+    lines = pairs.before.offset[places], pairs.before.part[places]
+    order = np.lexsort((*lines, -np.nan_to_num(growth, nan=-math.inf)))
     chosen = places[order].tolist()
     kinds: list[ChangeKind] = ["other"] * len(chosen)
     return ChangeList(pairs, kinds, chosen, chosen)

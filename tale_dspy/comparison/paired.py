@@ -56,8 +56,8 @@ class PairedMeans:
 class PairedRuns:
     """The draws that both runs hold.
 
-    Entry i of `before` and `after` is the same draw of the same question. Questions are numbered in the baseline's
-    order, and their draws stand together, by their number.
+    Entry i of `before` and `after` is the same draw of the same question. Questions are numbered by their ids, and their
+    draws stand together, by their number: in whatever order answers came, of whatever shards, figures are the same.
     """
 
     baseline: Run
@@ -145,8 +145,8 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
     """
     import numpy as np
 
-    keys, first, last = _distinct_keys(baseline.columns.keys())
-    other_keys, _, other_last = _distinct_keys(run.columns.keys())
+    keys, last = _distinct_keys(baseline.columns.keys())
+    other_keys, other_last = _distinct_keys(run.columns.keys())
     # numpy pads fixed-width bytes with zeros: at one width equal keys compare equal.
     width = max(keys.dtype.itemsize, other_keys.dtype.itemsize)
     _, mine, others = np.intersect1d(
@@ -155,13 +155,7 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
     if not len(mine):
         raise UsageError(f"{no_question_shared(baseline, run)}; compare runs on the same data")
     ids = baseline.columns.ids[last[mine]]
-    _, question = np.unique(ids, return_inverse=True)
-    # The first line of each question in the baseline, hence its rank: questions keep the baseline's order.
-    places = np.full(question.max() + 1, len(baseline.columns))
-    np.minimum.at(places, question, first[mine])
-    rank = np.empty_like(places)
-    rank[np.argsort(places)] = np.arange(len(places))
-    numbers = rank[question]
+    _, numbers = np.unique(ids, return_inverse=True)
     # lexsort sorts by its last key first: by question, then by draw.
     order = np.lexsort((baseline.columns.repeat[last[mine]], numbers))
     return PairedRuns(
@@ -180,16 +174,16 @@ def share_questions(one: Run, other: Run) -> bool:
     return bool(len(np.intersect1d(one.columns.question_ids(), other.columns.question_ids(), assume_unique=True)))
 
 
-def _distinct_keys(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Indices, Indices]":
-    """Return the keys once each, with the first and the last place of each."""
+def _distinct_keys(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Indices]":
+    """Return the keys once each, with the last place of each."""
     import numpy as np
 
     distinct, first = np.unique(keys, return_index=True)
     if len(distinct) == len(keys):
-        return distinct, first, first
+        return distinct, first
     # `np.unique` gives first places alone: those of the reversed keys are the last ones.
     _, from_behind = np.unique(keys[::-1], return_index=True)
-    return distinct, first, len(keys) - 1 - from_behind
+    return distinct, len(keys) - 1 - from_behind
 
 
 def no_question_shared(baseline: Run, run: Run) -> str:

@@ -41,6 +41,8 @@ def test_the_run_that_saves_most_without_a_loss_is_taken() -> None:
     }
     assert advice.sentence.startswith("take budget:50: 31.0 in place of 101.0 output tokens a question")
     assert json.loads(json.dumps(advice.to_json()))["best"] == "budget:50"
+    figures = advice.to_json()["runs"][0]
+    assert {"baseline", "run", "interval"} < figures["net_tokens"].keys() & figures["accuracy"].keys()
 
 
 def test_the_questions_of_the_sentence_are_those_of_its_run() -> None:

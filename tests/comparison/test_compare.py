@@ -1,5 +1,6 @@
 import json
 import math
+import random
 
 import pytest
 from make_runs import ep_run, make_record, make_run, random_run
@@ -121,3 +122,12 @@ def test_the_summary_is_short_and_holds_every_figure() -> None:
     assert "tale-ep against cot on gsm8k: 20 questions" in text
     assert "net tokens     100.0 -> 90.0   -10.0 [-10.0, -10.0]   saves 10.0 %" in text
     assert "accuracy       100.0 -> 100.0 %   +0.0 [+0.0, +0.0] points" in text
+
+
+def test_figures_do_not_depend_on_the_order_in_which_answers_came() -> None:
+    records = random_run(60, seed=1).records, random_run(60, seed=2).records
+    shuffled = [random.Random(3).sample(side, len(side)) for side in records]
+    one, other = (compare(*map(make_run, sides), resamples=50) for sides in (records, shuffled))
+    figures = ("accuracy", "output_tokens", "net_tokens", "price_usd", "estimator")
+    assert [getattr(one, name) for name in figures] == [getattr(other, name) for name in figures]
+    assert {change.id for change in one.changes} == {change.id for change in other.changes}
