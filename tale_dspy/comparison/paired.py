@@ -56,8 +56,9 @@ class PairedMeans:
 class PairedRuns:
     """The draws that both runs hold.
 
-    Entry i of `before` and `after` is the same draw of the same question. Questions are numbered by their ids, and their
-    draws stand together, by their number: in whatever order answers came, of whatever shards, figures are the same.
+    Entry i of `before` and `after` is the same draw of the same question. Questions are numbered by their ids, and
+    their draws stand together, by their number: in whatever order answers came, of whatever shards, figures are the
+    same.
     """
 
     baseline: Run
