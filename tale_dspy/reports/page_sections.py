@@ -27,7 +27,7 @@ from tale_dspy.reports.search_run import (
     searched_row,
 )
 from tale_dspy.reports.sources import ReportSources
-from tale_dspy.reports.text import shorten_text
+from tale_dspy.reports.text import shorten_names, shorten_text
 from tale_dspy.reports.training_run import flatten_settings, settings_table, training_table
 
 MAX_VERDICTS = 4
@@ -111,13 +111,13 @@ def _page_title(sources: ReportSources) -> str:
     names = distinct_names(sources.rows, with_data=False)
     names += [f"search of {search.predictor} by {search.sampler}" for search in sources.searches]
     names += [f"training {training.name}" for training in sources.trainings]
-    shown = [shorten_text(name, 40) for name in names[:4]]
+    shown = shorten_names(names[:4], 40)
     return ", ".join([*shown, f"{len(names) - 4} more"] if len(names) > 4 else shown)
 
 
 def _verdict_sentences(sources: ReportSources) -> list[str]:
     compared = [c for c in sources.comparisons if c is not None]
-    names = distinct_names(sources.rows, with_data=False)
+    names = shorten_names(distinct_names(sources.rows, with_data=False), 60)
     named = [(c, (names[0], name)) for c, name in zip(sources.comparisons, names, strict=True) if c is not None]
     sentences = [verdict(c, pair) for c, pair in named[:MAX_VERDICTS]]
     if len(compared) > MAX_VERDICTS:

@@ -110,6 +110,9 @@ def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> li
             group=group,
         ),
     ]
+    efforts = [None if record is None else record.effort for record in records]
+    if any(efforts):
+        columns.append(ExplorerColumn(name=f"{prefix}effort", values=efforts, kind="word", group=group, is_filter=True))
     for figure_name, (figure, digits) in figures.items():
         values = known(figure)
         if any(values):
@@ -156,6 +159,8 @@ def _reply_panes(names: Sequence[str], row: _Drawn, first: Record) -> list[TextP
 def reply_title(name: str, record: Record) -> str:
     """Write a reply's title: the program, how it ended, budget and tokens."""
     parts = [f"{name}: {record.outcome}", f"answer {one_line(value_text(record.answer), 60)}"]
+    if record.effort is not None:
+        parts.append(f"effort {record.effort}")
     if record.token_budget is not None:
         parts.append(f"budget {number(record.token_budget, 0)}")
     parts.append(f"{number(record.output_tokens, 0)} tokens")

@@ -1,5 +1,6 @@
 """A finished search as a report sees it: its rows, source and provenance."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics, ideal_ran
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, load_search
 from tale_dspy.reports.report_table import ReportTable, TableColumn
 from tale_dspy.reports.rows import ReportRow, provenance_of
-from tale_dspy.reports.text import by_programs, shorten_text
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run, read_json
 from tale_dspy.statistics import mean_known
 
@@ -108,12 +109,14 @@ def search_sentence(search: SearchRun) -> str:
 def search_table(search: SearchRun) -> dict[str, str]:
     """Summarise a search in a few figures, as text.
 
-    They say what was found, what it saves, and why questions have no best budget.
+    They say what was found, what it saves, and why questions have no best budget. The saving is that of the questions
+    whose tokens without a budget are known.
     """
     rows, chosen = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
-    reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
-    vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in chosen])
-    best = mean_known([b.tokens for _, b in chosen])
+    reasons = Counter(shorten_text(row.reason, 60) for row in rows if row.reason)
+    known = [(row, b) for row, b in chosen if row.vanilla.tokens is not None]
+    vanilla = mean_known([row.vanilla.tokens for row, _ in known])
+    best = mean_known([b.tokens for _, b in known or chosen])
     saved = "–" if not vanilla or best is None else f"{100 * (1 - best / vanilla):.1f}"
     searched_rows = [row for row in rows if row.trials]
     trials = None if not searched_rows else sum(len(row.trials) for row in searched_rows) / len(searched_rows)
@@ -125,7 +128,7 @@ def search_table(search: SearchRun) -> dict[str, str]:
         "Tokens without a budget (of these)": number(vanilla),
         "Tokens with the best budget (confirmed)": number(best),
         "Tokens saved %": saved,
-        **{f"Without: {shorten_text(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
+        **{f"Without: {reason}": str(count) for reason, count in reasons.items()},
     }
 
 

@@ -21,7 +21,8 @@ LONG = "a program with a very long name and wording number"
 TESTED = TrainingRun(
     Path("short"), {"strategy": "sft", "gate": {"outcome": "pass", "reason": "saves 70 %", "n": 60, "saving": 0.7}}
 )
-PAGES = ["runs", "search", "words", "gate", "hostile"]
+UNBROKEN = "optimized_program_with_a_name_of_one_very_long_word_" * 4
+PAGES = ["runs", "search", "words", "gate", "hostile", "long"]
 CONTROLS = "a[href], button:not([disabled]), input, select, summary, [tabindex='0']"
 
 
@@ -57,6 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "gate": ReportSources(
             [random_run(60), make_run(list(random_run(60, tokens=90).records), model="local:short")], [], [TESTED]
         ),
+        "long": ReportSources([random_run(20, f"{UNBROKEN}{end}") for end in "ab"]),
         "many": ReportSources(
             [random_run(40, f"{LONG} {i}", tokens=60 + 9 * i, accuracy=0.5 + 0.02 * i) for i in range(16)]
         ),
@@ -106,7 +108,7 @@ def test_axe_finds_no_fault(name: str, scheme: str, open_page: Any) -> None:
     assert {fault["id"]: fault["nodes"][0]["html"] for fault in faults} == {}
 
 
-@pytest.mark.parametrize("width", [400, 1000, 1600])
+@pytest.mark.parametrize("width", [360, 1000, 1600])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_as_wide_as_its_window(name: str, width: int, open_page: Any) -> None:
     page = open_page(name, width).page

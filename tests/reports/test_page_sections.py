@@ -98,3 +98,10 @@ def test_settings_that_all_share_stand_apart_from_those_that_differ() -> None:
     shared, apart = section.tables
     assert ["config.model", "openai/gpt-4o-mini"] in shared.cells
     assert ["config.adapter", "TaleAdapter", "ChatAdapter"] in apart.cells
+
+
+def test_long_names_that_begin_alike_stay_different_in_title_and_verdicts() -> None:
+    names = [f"{'an_optimized_program_' * 5}{end}" for end in "ab"]
+    page = report_page(ReportSources([random_run(20), *(random_run(20, name) for name in names)]))
+    assert "program_a, " in page.title and page.title.endswith("program_b")
+    assert "program_a against cot" in page.verdicts[0] and "program_b against cot" in page.verdicts[1]

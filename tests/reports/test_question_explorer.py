@@ -42,3 +42,10 @@ def test_an_opened_row_has_question_gold_and_both_replies() -> None:
         ("e", 1),
     ]
     assert panes[2]["title"] == "cot: correct, answer 0, 100 tokens"
+
+
+def test_effort_words_are_shown_and_filtered() -> None:
+    table = question_explorer([make_run("cc"), make_run([make_record(i, effort="low") for i in range(2)], "b")])
+    assert column(table, "b: effort", 1) == ["low", "low"]
+    assert next(c for c in table.columns if c.name == "b: effort").is_filter
+    assert table.panes(0)[-1]["title"] == "b: correct, answer 0, effort low, 100 tokens"

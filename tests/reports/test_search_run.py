@@ -100,3 +100,19 @@ def test_budgets_of_a_run_are_measured_against_the_ranges() -> None:
 
 def test_a_run_of_other_questions_has_no_quality() -> None:
     assert run_range_quality(make_run("cc"), SearchRun(INFO, ROWS)) is None
+
+
+def test_the_saving_is_that_of_questions_whose_tokens_without_a_budget_are_known() -> None:
+    known, unknown = row("a", [(50, 40, True)]), row("b", [(50, 60, True)], longest=None)
+    table = search_table(SearchRun(INFO, [known, unknown]))
+    assert table["Tokens without a budget (of these)"] == "200.0"
+    assert (table["Tokens with the best budget (confirmed)"], table["Tokens saved %"]) == ("40.0", "80.0")
+    alone = search_table(SearchRun(INFO, [unknown]))
+    assert (alone["Tokens with the best budget (confirmed)"], alone["Tokens saved %"]) == ("60.0", "–")
+
+
+def test_reasons_that_begin_alike_are_counted_together() -> None:
+    reasons = [f"{'no budget was found, because ' * 3}{end}" for end in "aab"]
+    rows = [row(key, [], reason=reason) for key, reason in zip("xyz", reasons, strict=True)]
+    counts = {name: count for name, count in search_table(SearchRun(INFO, rows)).items() if name.startswith("Without")}
+    assert [*counts.values()] == ["3"]
