@@ -14,7 +14,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import expand_dataclass
-from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, ON_RAY, Plan
+from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, SHARD_FLAGS, Plan
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
 
@@ -44,7 +44,7 @@ Budgets = Annotated[
 ]
 
 
-@expand_dataclass(without=(*EVAL_ONLY, *ON_RAY, *BATCH_FLAGS))
+@expand_dataclass(without=(*EVAL_ONLY, *SHARD_FLAGS, *BATCH_FLAGS))
 def run_command(
     *,
     budgets: Budgets = None,

@@ -53,7 +53,7 @@ def _merge_searches(out: Path, shards: "list[Path]", *, json: bool) -> None:
     for search in load_search_runs(out):
         say(search_sentence(search))
         console().print(search_summary(search).rich(console().width))
-    say(f"the same `tale search` command without --ray learns from it, with --out {out}")
+    say(f"the same `tale search` command without --shard or --ray learns from it, with --out {out}")
 
 
 def show(merged: "MergedRun", *, json: bool) -> None:

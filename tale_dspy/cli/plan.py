@@ -32,9 +32,9 @@ _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
-EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard")
+EVAL_ONLY = ("vanilla", "train_data", "train_limit")
 """Flags of `tale eval` alone."""
-ON_RAY = ("ray", "shards")
+SHARD_FLAGS = ("shard", "ray", "shards")
 """Flags of the commands whose questions can be split."""
 BATCH_FLAGS = ("batch", "batch_wait")
 """Flags of `tale eval` and `tale search`."""

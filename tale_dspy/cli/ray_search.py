@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.cli.plan import Plan
 from tale_dspy.cli.ray_eval import check_ray, live_table, questions_of_plan, split_of
-from tale_dspy.cli.search_setup import SearchOptions, prepare_search
-from tale_dspy.errors import UsageError
+from tale_dspy.cli.search_setup import SearchOptions, prepare_search, require_one_predictor
 
 if TYPE_CHECKING:
     from tale_dspy.runs.ray_shards import ShardContext
@@ -27,18 +26,13 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
         UsageError: If the search cannot be split, or no cluster is reachable.
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
     """
-    from tale_dspy.optimizers.search.budget_override import searchable_predictors
     from tale_dspy.optimizers.search.merge import merge_searches
     from tale_dspy.runs.ray_shards import run_shards
     from tale_dspy.runs.shard_coordinator import SharedLimits
     from tale_dspy.runs.shards import shards_in
 
     address, out = check_ray(plan), plan.folder()
-    names = searchable_predictors(prepare_search(replace(plan, ray=None, shards=None), settings).student)
-    if len(names) > 1:
-        raise UsageError(
-            f"--ray searches one predictor, since each waits for the one before it; got {', '.join(names)}"
-        )
+    require_one_predictor(prepare_search(replace(plan, ray=None, shards=None), settings).student, "--ray")
     one = replace(plan, ray=None, shards=None, api_key=None)
     limits = SharedLimits(plan.max_usd, plan.max_total_output_tokens, plan.rpm, plan.tpm)
     work = functools.partial(search_shard, one, settings)

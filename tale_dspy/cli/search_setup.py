@@ -61,11 +61,16 @@ def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" =
     from tale_dspy.cli.models import check_provider
     from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
     from tale_dspy.programs.spec import imported, program_from
+    from tale_dspy.runs.shards import Shard
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     data = plan.load_data() if data is None else data
     student = program_from(plan.program, data.signature)
     run_options = set_up(plan, student, data)
+    if plan.shard is not None:
+        require_one_predictor(student, "--shard")
+        caps = Shard.parse(plan.shard).share_of_caps(plan.max_usd, plan.max_total_output_tokens)
+        run_options |= {"max_usd": caps[0], "max_total_output_tokens": caps[1]}
     options = {k: v for k, v in run_options.items() if k not in ("repeats", "allow_leak", "max_usd")}
     metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
     budget_search = BudgetSearch(
@@ -75,13 +80,28 @@ def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" =
         calls_per_question=settings.calls,
         repeats=settings.draws,
         estimator=settings.estimator,  # type: ignore[arg-type]  # checked there
-        max_usd=plan.max_usd,
+        max_usd=run_options["max_usd"],
         out=plan.folder(),
         seed=plan.seed or 0,
         **options,
     )
     check_provider(plan, options["lm"])
     return PreparedSearch(budget_search, student, data, options)
+
+
+def require_one_predictor(student: Any, flag: str) -> None:
+    """Refuse to split the search of a program with several predictors.
+
+    Raises:
+        UsageError: If each would wait for the one before it, which is searched in all shards.
+    """
+    from tale_dspy.optimizers.search.budget_override import searchable_predictors
+
+    names = searchable_predictors(student)
+    if len(names) > 1:
+        raise UsageError(
+            f"{flag} searches one predictor, since each waits for the one before it; got {', '.join(names)}"
+        )
 
 
 def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":

@@ -11,7 +11,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import expand_dataclass
-from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, ON_RAY, Plan
+from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, SHARD_FLAGS, Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class TunePlan(Plan):
     )
 
 
-@expand_dataclass(without=(*EVAL_ONLY, *ON_RAY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
+@expand_dataclass(without=(*EVAL_ONLY, *SHARD_FLAGS, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
 def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
     """Tune wording, form, demos and budgets for accuracy and tokens together."""
     from tale_dspy.cli.console import console, print_json

@@ -59,7 +59,7 @@ def test_eval_has_the_contracts_flags() -> None:
     assert set(CONTRACT.split()) - {p.name for p in COMMANDS["eval"].params} == set()
 
 
-ONLY_EVAL = {"vanilla", "train_data", "train_limit", "shard"}
+ONLY_EVAL = {"vanilla", "train_data", "train_limit"}
 ONLY_RUNS = {"retry_errors", "repeats", "preset", "allow_leak"}
 
 
@@ -67,7 +67,7 @@ ONLY_RUNS = {"retry_errors", "repeats", "preset", "allow_leak"}
     ("command", "missing", "otherwise"),
     [
         ("eval", set(), set()),
-        ("elasticity", {*ONLY_EVAL, "ray", "shards", "batch", "batch_wait"}, {"program"}),
+        ("elasticity", {*ONLY_EVAL, "shard", "ray", "shards", "batch", "batch_wait"}, {"program"}),
         ("search", ONLY_EVAL | ONLY_RUNS, {"program", "metric"}),
     ],
 )

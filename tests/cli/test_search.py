@@ -106,3 +106,31 @@ def test_budgets_are_sent_as_the_mode_says(tale: Any, task_flags: list[str], ser
     assert tale("search", *task_flags, *CHEAP, "--mode", "cap", "--out", "s").code == 0
     assert any("max_tokens" in r.body or "max_completion_tokens" in r.body for r in server.requests)
     assert tale("search", *task_flags, "--mode", "shout").code == 2
+
+
+def test_shards_without_ray_become_one_search(tale: Any, task_flags: list[str]) -> None:
+    whole = tale("search", *task_flags, *CHEAP, "--json", "--out", "whole").json
+    for number in (1, 2):
+        assert tale("search", *task_flags, *CHEAP, "--json", "--out", "s", "--shard", f"{number}/2").code == 0
+    merged = tale("merge", "s", "--json").json
+    assert {k: merged[k] for k in ("n", "found", "draws")} == {k: whole[k] for k in ("n", "found", "draws")}
+    learned = tale("search", *task_flags, *CHEAP, "--json", "--out", "s").json
+    assert learned["n"] == whole["n"] and learned["gain"]["n"] == whole["gain"]["n"]
+
+
+def test_the_cap_of_a_shard_is_its_part(tale: Any, task_flags: list[str]) -> None:
+    prices = ("--price-in", "0", "--price-out", "1000000", "--max-usd", "4", "--json", "--out", "s")
+    result = tale("search", *task_flags, *CHEAP, *prices, "--shard", "1/4")
+    assert result.code == 3 and "of max_usd=1 spent" in result.err
+
+
+def test_a_search_of_several_predictors_is_not_split(tale: Any, task_flags: list[str]) -> None:
+    Path("two.py").write_text(
+        "import dspy, tale_dspy\n"
+        "class Two(dspy.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.one, self.two = (tale_dspy.TaleEP('question -> answer') for _ in range(2))\n"
+    )
+    result = tale("search", "two:Two", *task_flags, "--shard", "1/2")
+    assert result.code == 2 and "--shard searches one predictor, since each waits for the one before" in result.sentence
