@@ -6,7 +6,7 @@ LiteLLM, also where engine `auto` hands a call over that its own stack cannot se
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,7 +62,7 @@ def send(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs
     call = prepare_call(lm, prompt, messages, kwargs)
     call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=False)
     warn_openai_messages(lm, messages)
-    with _unread_log_spared(lm, call.legacy):
+    with _whole_choices(call.legacy), _unread_log_spared(lm, call.legacy):
         result = execute_call(lm, call)
     return finalize_call(lm, call, result)
 
@@ -74,9 +74,14 @@ async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object,
         call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
         call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=True)
         warn_openai_messages(lm, messages)
-        with _unread_log_spared(lm, call.legacy):
+        with _whole_choices(call.legacy), _unread_log_spared(lm, call.legacy):
             result = await aexecute_call(lm, call)
         return finalize_call(lm, call, result)
+
+
+def _whole_choices(settings: RequestSettings) -> AbstractContextManager[object]:
+    """Ask for several choices without a stream, of which LiteLLM makes one text of all choices."""
+    return nullcontext() if (settings.get("n") or 1) == 1 else dspy.context(send_stream=None)
 
 
 _CALLBACKS = frozenset({"callbacks", "input_callback", "success_callback", "failure_callback", "logger_fn"})

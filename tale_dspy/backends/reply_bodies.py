@@ -107,9 +107,8 @@ def _repair_choice(row: object, number: int) -> JsonObject:
         if message.get(name) is not None and not is_sound(message[name]):
             del repaired[name]
     choice = {**row, "index": number, "message": repaired, "finish_reason": reason or "stop"}
-    logprobs = row.get("logprobs")
-    if logprobs is not None and not (isinstance(logprobs, dict) and _are_token_logprobs(logprobs.get("content"))):
-        choice.pop("logprobs")
+    if not are_logprobs(row.get("logprobs")):
+        del choice["logprobs"]
     return choice
 
 
@@ -243,10 +242,14 @@ def _is_audio(value: object) -> bool:
     return isinstance(value, dict) and {"id", "data", "expires_at", "transcript"} <= value.keys()
 
 
-def _are_token_logprobs(value: object) -> bool:
-    return isinstance(value, list) and all(
+def are_logprobs(value: object) -> bool:
+    """Return whether a choice may have these log probabilities; LiteLLM loses the text beside others."""
+    if value is None:
+        return True
+    tokens = value.get("content") if isinstance(value, dict) else None
+    return isinstance(tokens, list) and all(
         isinstance(item, dict) and isinstance(item.get("token"), str) and is_number(item.get("logprob"))
-        for item in value
+        for item in tokens
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.reply_bodies import (
     BrokenBodyError,
+    are_logprobs,
     body_excerpt,
     choices_asked,
     content_parts,
@@ -250,6 +251,6 @@ def _repair_delta(row: JsonObject) -> JsonObject:
     index = row.get("index")
     choice = {k: v for k, v in row.items() if k != "message"} | {"delta": delta, "finish_reason": reason}
     choice["index"] = index if isinstance(index, int) else 0
-    if not isinstance(row.get("logprobs"), dict | None):
+    if not are_logprobs(row.get("logprobs")):
         del choice["logprobs"]
     return choice

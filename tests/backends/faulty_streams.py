@@ -101,6 +101,9 @@ READ: dict[str, Case] = {
     # choices and deltas
     "another choice between": Case([text("B [[5]]", index=1), *HEAD, chunk(finish="stop", index=1), *CLEAN[3:]]),
     "no index": Case([*(whole_choice(delta={"content": t}) for t in _TEXTS), STOP, usage(), DONE]),
+    "odd log probabilities": Case(
+        [whole_choice(delta={"content": t}, logprobs={"content": t}) for t in _TEXTS] + CLEAN[3:]
+    ),
     "delta null": Case([whole_choice(index=0, delta=None), *CLEAN]),
     "a message in place of a delta": Case([whole_choice(**_MESSAGE), usage(), DONE]),
     "text as parts": Case([chunk({"content": [{"type": "text", "text": t}]}) for t in _TEXTS] + CLEAN[3:]),

@@ -1,6 +1,7 @@
 """The settings DSPy copies for LiteLLM."""
 
 import copy
+import itertools
 import threading
 from typing import Any
 
@@ -135,3 +136,15 @@ async def test_a_reply_is_read_alike_on_both_engines_whole_or_streamed(engine: s
                 else:
                     answers[reply] = (await program.acall(question="q?")).answer
     assert answers == READ
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+async def test_several_choices_are_not_streamed_into_one_text(engine: str, is_async: bool) -> None:
+    numbers = itertools.count(1)
+    with ScriptedServer(lambda _: f"[[ ## answer ## ]]\n{next(numbers)}") as server:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", engine=engine, cache=False)
+        program = dspy.streamify(dspy.Predict("question -> answer", n=2), is_async_program=is_async)
+        with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
+            *_, prediction = [value async for value in program(question="2+2?")]
+    assert sorted(prediction.completions.answer) == ["1", "2"]
