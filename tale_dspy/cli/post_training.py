@@ -3,6 +3,7 @@
 It asks base and adapter questions neither has seen, and the gate decides.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,27 @@ class PostTrainingEval:
         filled = self if self.data is not None else replace(self, data="embedded:test")
         program_from(self.program, filled._plan(base).load_data().signature)
         return filled
+
+    def check_unseen(self, base: str, trained_ids: Collection[str]) -> None:
+        """Refuse, before anything is trained, questions that will be trained on.
+
+        Args:
+            base: The model that is trained.
+            trained_ids: Ids of the questions of the training rows.
+
+        Raises:
+            UsageError: If some of the questions of the test are among them.
+        """
+        from tale_dspy.runs.questions import questions_of
+
+        known = {trained_id.partition("-")[0] for trained_id in trained_ids}
+        ids = list(questions_of(self._plan(base).load_data()).ids())
+        overlap = sum(question_id.partition("-")[0] in known for question_id in ids)
+        if overlap:
+            raise UsageError(
+                f"--eval-data: {overlap} of {len(ids)} questions are among those of the training rows: a test needs "
+                "questions the model has not seen"
+            )
 
     def _plan(self, model: str) -> "Plan":
         from tale_dspy.cli.plan import Plan

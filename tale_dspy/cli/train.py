@@ -152,6 +152,8 @@ def run_command(
         check_merge(merge_to, merge_strength, out)
     post_training = evaluation.post_training(base, context)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
+    if post_training is not None:
+        post_training.check_unseen(base, {row.id for row in plan.source if row.id is not None})
     if dry_run:
         print_json(_plan_figures(plan)) if json else _show_plan(plan)
         return 0

@@ -116,4 +116,5 @@ def _check_reply(where: str, column: str, value: object) -> str:
 
 def rows_hash(rows: Iterable[TrainRow]) -> str:
     """Return 16 hex digits that stand for these rows in this order."""
-    return digest([[row.prompt, list(row.replies), row.gold if not row.replies else None] for row in rows])
+    # Rewards are made of the right answer and the budget of a row; where there are replies, both play no part.
+    return digest([[row.prompt, list(row.replies), None if row.replies else [row.gold, row.tokens]] for row in rows])

@@ -10,7 +10,9 @@ from real_server import served
 from tiny_models import make_model
 
 from tale_dspy.cli.post_training import PostTrainingEval
+from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import UsageError
+from tale_dspy.runs.questions import questions_of
 
 
 @pytest.mark.parametrize("base", ["embedded", "local:embedded"])
@@ -29,6 +31,19 @@ def test_other_models_need_questions_and_servers_the_names_of_both(tmp_path: Pat
         data=str(questions), api_base="http://127.0.0.1/v1", model="tuned", base_model="some/model"
     )
     assert served.checked("some/model") == served
+
+
+def test_questions_of_the_training_rows_are_refused_before_the_training(tale: Any, tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base", ends=[0, 1, 2, 3], max_position_embeddings=2048)
+    Path("questions.csv").write_text("question,answer\n5 and 5?,10\n6 and 6?,12\n")
+    (known, _) = questions_of(load_dataset("questions.csv")).ids()
+    row = {"id": f"{known}-2", "prompt": [{"role": "user", "content": "5 and 5?"}], "completion": "[[10]]"}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n")
+    args = ["train", "sft", "--base", base, "--data", "rows.jsonl", "--out", "a", "--eval", "--eval-data"]
+    for more in ([], ["--eval-api-base", "http://127.0.0.1:9/v1", "--eval-model", "t", "--eval-base-model", "b"]):
+        result = tale(*args, "questions.csv", *more)
+        assert result.code == 2 and "--eval-data: 1 of 2 questions are among those of the training rows" in result.err
+    assert not Path("a").exists()
 
 
 def test_a_model_behind_a_real_server_is_proved(tale: Any, tmp_path: Path) -> None:

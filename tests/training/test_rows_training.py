@@ -74,3 +74,10 @@ def test_the_hash_is_that_of_what_is_trained() -> None:
     expected = rows_hash(read_rows(rows, "sft"))
     assert expected == rows_hash(read_rows([{"id": "x", **row} for row in rows], "sft"))
     assert expected != rows_hash(read_rows(rows[::-1], "sft"))
+
+
+def test_the_hash_of_rows_for_rewards_has_the_right_answer_and_the_budget() -> None:
+    rows = [{"prompt": "5 and 5?", "gold": "10", "tokens": 20}]
+    others = [[{**rows[0], "gold": "11"}], [{**rows[0], "tokens": 30}]]
+    hashes = [rows_hash(read_rows(one, "grpo")) for one in (rows, *others)]
+    assert len(set(hashes)) == 3
