@@ -26,6 +26,7 @@ _EXPLANATION = re.compile(
     r"|here(?:'s|’s|\sis)\s(?:why|how|the\s(?:explanation|reasoning))\b|解释|解析|理由|说明)",
     re.IGNORECASE,
 )
+_RESULT = re.compile(r"\b(?:answer|result|total)\s?(?:is|was|[:=])", re.IGNORECASE)
 _STATEMENT = re.compile(r"=|\b(?:is|are|was|were|has|have|had|will|can)\b", re.IGNORECASE)
 _CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|answer|total)\b|[是为]", re.IGNORECASE)
 _UNANSWERED = re.compile(
@@ -68,13 +69,13 @@ def without_check(plain: str) -> str:
 def without_explanation_below(plain: str) -> str:
     r"""Return the answer alone where it stands first and its explanation below.
 
-    The explanation stays where it corrects the answer, and below a statement, which may be a step.
+    The explanation stays where it corrects the answer or states a result, and below a statement, which may be a step.
 
     >>> without_explanation_below("18 dollars\n\nExplanation: she sells 9 eggs at $2.")
     '18 dollars'
     """
     explanation = _EXPLANATION.match(plain)
-    if explanation is None or CORRECTION.search(plain, explanation.end()):
+    if explanation is None or any(pattern.search(plain, explanation.end()) for pattern in (CORRECTION, _RESULT)):
         return plain
     answer = explanation[1].strip(" *_#")
     if _STATEMENT.search(answer) or not re.match(r"\W*\d", answer):

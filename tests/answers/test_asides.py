@@ -46,6 +46,7 @@ def test_a_check_is_left_out_unless_it_changes_the_answer(reply: str, rest: str)
         ("18 hot dogs\nHere's why: 9 and 9", "18 hot dogs"),
         ("2 eggs are eaten\nReasoning: 16 - 2 = 14", "2 eggs are eaten\nReasoning: 16 - 2 = 14"),
         ("16 - 3 = 13\nExplanation: 13 * 2 = 26", "16 - 3 = 13\nExplanation: 13 * 2 = 26"),
+        ("2\nExplanation: 2 come first. The total is 12.", "2\nExplanation: 2 come first. The total is 12."),
         ("17\nExplanation: 9 + 9. Wait, 18", "17\nExplanation: 9 + 9. Wait, 18"),
     ],
 )
