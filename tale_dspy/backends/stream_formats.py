@@ -51,8 +51,9 @@ class MessageStreamRepair(StreamRepair):
             if isinstance(delta, dict) and delta.get("stop_reason"):
                 self._ended.add(0)
             stated = usage if isinstance(usage, dict) else {}
-            counts = self._counts | {name: count for name, count in stated.items() if count is not None}
-            document = {**document, "usage": counts}
+            stated = {name: count for name, count in stated.items() if count is not None}
+            nonzero = {name: count for name, count in stated.items() if count}  # proxies state 0 for the start's counts
+            document = {**document, "usage": stated | self._counts | nonzero}
         yield f"event: {document.get('type', 'message')}\n".encode() + event_bytes(document)
 
     def _last_events(self) -> Iterator[bytes]:

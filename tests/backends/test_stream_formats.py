@@ -56,6 +56,8 @@ READ = {
     "no message_stop": CLEAN[:-1],
     "all counts at the end": [START, *TEXTS, end({"input_tokens": 9, "output_tokens": 5}), STOP],
     "a count of null": [START, *TEXTS, end({"input_tokens": None, "output_tokens": 5}), STOP],
+    "a count of 0 that was more": [START, *TEXTS, end({"input_tokens": 0, "output_tokens": 5}), STOP],
+    "broken off behind the reason": [START, *TEXTS, end({"output_tokens": 5}), STOP[:40]],
 }
 REFUSED = {
     "ended early": (CLEAN[:4], "the stream ended before the reply did"),
