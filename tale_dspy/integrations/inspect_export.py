@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.output_paths import check_file
+from tale_dspy.reports.text import value_text
 from tale_dspy.runs.records import Record, Run, load_run
 from tale_dspy.runs.run_calls import iter_calls
 
@@ -123,18 +124,19 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
 
 
 def _eval_sample(record: Record, model: str, calls: Sequence[CallRow], start: datetime) -> "EvalSample":
-    from inspect_ai.log import EvalSample
+    from inspect_ai.log import EvalError, EvalSample
     from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
     from inspect_ai.scorer import Score
 
     question = _question_text(record)
     notes = {name: value for name in NOTES if (value := vars(record).get(name)) is not None}
-    score = Score(value="C" if record.correct else "I", answer=record.answer, explanation=record.reply, metadata=notes)
+    answer = None if record.answer is None else value_text(record.answer)
+    score = Score(value="C" if record.correct else "I", answer=answer, explanation=record.reply, metadata=notes)
     return EvalSample(
         id=record.id,
         epoch=record.repeat + 1,
         input=question,
-        target=str(record.gold),
+        target=_target_text(record),
         messages=[ChatMessageUser(content=question), ChatMessageAssistant(content=record.reply or "")],
         output=_model_output(model, record.reply, record.finish_reason, _record_usage(record)),
         scores={SCORER: score},
@@ -145,6 +147,7 @@ def _eval_sample(record: Record, model: str, calls: Sequence[CallRow], start: da
         ],
         model_usage={model: _record_usage(record)},
         total_time=record.latency_s,
+        error=None if record.error is None else EvalError(message=record.error, traceback="", traceback_ansi=""),
     )
 
 
@@ -158,7 +161,8 @@ def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: 
     from inspect_ai.model import ChatMessageUser, GenerateConfig
 
     question, clock = _question_text(record), 0.0
-    yield SampleInitEvent(sample=Sample(input=question, target=str(record.gold), id=record.id), working_start=0.0)
+    target = _target_text(record)
+    yield SampleInitEvent(sample=Sample(input=question, target=target, id=record.id), working_start=0.0)
     roles = list(dict.fromkeys(call["role"] for call in calls))
     for role in roles:
         name = "answer" if role == "reason" else role
@@ -182,7 +186,12 @@ def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: 
             )
             clock += seconds
         yield SpanEndEvent(id=span_id, span_id=span_id, working_start=clock)
-    yield ScoreEvent(score=score, target=str(record.gold), scorer=SCORER, working_start=clock)
+    yield ScoreEvent(score=score, target=target, scorer=SCORER, working_start=clock)
+
+
+def _target_text(record: Record) -> str:
+    """Return the right answer as text, and an empty one where it is not known."""
+    return "" if record.gold is None else value_text(record.gold)
 
 
 def _question_text(record: Record) -> str:

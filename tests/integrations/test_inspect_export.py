@@ -7,9 +7,11 @@ from pathlib import Path
 import dspy
 import pytest
 from inspect_ai.log import read_eval_log
+from make_runs import make_record, make_run
 
 import tale_dspy
 from tale_dspy.integrations.exports import export
+from tale_dspy.integrations.inspect_export import inspect_log
 from tale_dspy.runs.records import Run
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
@@ -96,3 +98,16 @@ def test_what_is_no_log_file_is_said(run: Run, tmp_path: Path) -> None:
     assert run.path is not None
     with pytest.raises(tale_dspy.UsageError, match=r"a .eval or .json file, got .*run.txt"):
         export(run.path, "inspect", tmp_path / "run.txt")
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "texts"),
+    [(12, 12.5, ("12", "12.5")), (["a", "é"], None, ('["a", "é"]', "")), (None, "x", (None, "x"))],
+)
+def test_answers_that_are_no_texts_and_errors_are_written(
+    answer: object, gold: object, texts: tuple[str | None, str]
+) -> None:
+    record = make_record(0, answer=answer, gold=gold, outcome="error", error="LMError: no reply", reply=None)
+    (sample,) = inspect_log(make_run([record])).samples or []
+    assert sample.scores is not None and (sample.scores["tale"].answer, sample.target) == texts
+    assert sample.error is not None and sample.error.message == "LMError: no reply"
