@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tale_dspy.backends.limiter import Limiter
 from tale_dspy.cli.console import SECONDS_BETWEEN_LINES, console, line_every
 from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
@@ -76,6 +77,7 @@ def check_ray(plan: Plan) -> str:
         raise UsageError(
             f"{plan.program} is chosen on training questions first: run it without --ray, then its budget with --ray"
         )
+    Limiter(plan.rpm, plan.tpm)  # refuses here what each shard would refuse on its own
     return plan.ray
 
 

@@ -209,3 +209,29 @@ class BatchLog:
 
     def _write(self, event: BatchEvent, batch: PlannedBatch, **row: Any) -> None:
         self._folder.append(BATCHES_FILE, {"event": event, "batch": batch.name, **row}, to_disk=True)
+
+
+def forget_answered(log: BatchLog, folder: JournalFolder) -> None:
+    """Leave out the requests of earlier processes whose answers are in the journal."""
+    journalled = {request_key(key, 0) for key in folder.journal}
+    log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
+
+
+def refuse_open_batches(folder: JournalFolder) -> None:
+    """Refuse to go on without the batch API while batches are with the provider.
+
+    Their requests would be asked, and paid for, a second time.
+
+    Raises:
+        RunFolderError: If there are any whose answers are not in the journal.
+    """
+    if not (folder.path / BATCHES_FILE).exists():
+        return
+    log = BatchLog(folder)
+    forget_answered(log, folder)
+    if log.open:
+        requests = sum(len(batch.unsettled) for batch in log.open.values())
+        raise RunFolderError(
+            f"{folder.path} has batches with the provider, whose answers to {requests} requests are paid for: give "
+            "--batch, too, which collects them, or another folder to ask everything again"
+        )

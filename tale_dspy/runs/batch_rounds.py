@@ -22,7 +22,7 @@ from tale_dspy.backends.batch.client import BatchResult
 from tale_dspy.backends.batch.interception import HTTPCall, HTTPReply
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached
 from tale_dspy.runs.batch_dispatch import BatchDispatcher, BatchedCall, WaitingRequest, waiting_sentence
-from tale_dspy.runs.batch_log import BatchLog, PlannedBatch, request_key
+from tale_dspy.runs.batch_log import BatchLog, PlannedBatch, forget_answered, request_key
 from tale_dspy.runs.batch_questions import AskedQuestions, Asker
 from tale_dspy.runs.folder import JournalFolder, JournalKey
 from tale_dspy.runs.stopped import RunStopped
@@ -91,8 +91,7 @@ class BatchRounds:
         self._stop, self._end, self._attempts = stop, end, attempts
         self.questions = AskedQuestions()
         self.log = BatchLog(folder)
-        journalled = {request_key(key, 0) for key in folder.journal}
-        self.log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
+        forget_answered(self.log, folder)
         self._waiting: list[WaitingRequest] = []
         self._sent: list[WaitingRequest] = []
         """The requests of the round that is going on."""

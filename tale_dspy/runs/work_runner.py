@@ -28,6 +28,7 @@ from tale_dspy.backends.batch.client import check_batch_support
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached, UsageError
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.protocols import AsyncProgram, JsonObject, LanguageModel, Program
+from tale_dspy.runs.batch_log import refuse_open_batches
 from tale_dspy.runs.batch_questions import AskedQuestions
 from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
@@ -105,6 +106,8 @@ class WorkRunner(Generic[T, R]):
         self.session = Session(folder, ledger, options.retries, threading.Event())
         if options.batch:
             self.session.batches = batch_rounds(self.session, folder, program, lm, options)
+        elif folder is not None:
+            refuse_open_batches(folder)
         self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
         self.program = copy_program(program, lambda used: run_lm(used, self.session, options.timeout))
         self._workers: Workers[T] = Workers(self.session, run_settings(self.lm, options.adapter))

@@ -34,6 +34,9 @@ def test_a_run_is_left_with_4_and_continued(tale: Any, flags: list[str], batch_s
     waiting = tale("eval", "cot", *flags, "--batch-wait", "0", "--json")
     assert waiting.code == 4 and waiting.out == ""
     assert "1 batch is with the provider: the same command collects the answers and continues" in waiting.err
+    unbatched = tale("eval", "cot", *(flag for flag in flags if flag != "--batch"))
+    assert unbatched.code == 2 and batch_server.stats.requests == 0
+    assert "whose answers to 12 requests are paid for: give --batch, too, which collects them" in unbatched.sentence
     batch_server.batch_faults = BatchFaults()
     result = tale("eval", "cot", *flags, "--json")
     assert result.code == 0 and result.json["n"] == result.json["calls"] == batch_server.batch_stats.paid_calls == 12
