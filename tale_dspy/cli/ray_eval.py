@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.limiter import Limiter
 from tale_dspy.cli.console import SECONDS_BETWEEN_LINES, console, line_every
 from tale_dspy.cli.plan import Plan
@@ -77,7 +78,9 @@ def check_ray(plan: Plan) -> str:
         raise UsageError(
             f"{plan.program} is chosen on training questions first: run it without --ray, then its budget with --ray"
         )
-    Limiter(plan.rpm, plan.tpm)  # refuses here what each shard would refuse on its own
+    # They refuse here what each shard would refuse on its own, or take for a cap that is reached.
+    Limiter(plan.rpm, plan.tpm)
+    Ledger(plan.max_usd, plan.max_total_output_tokens)
     return plan.ray
 
 

@@ -21,6 +21,7 @@ COMMAND = ["eval", "direct", "--data", "d.jsonl", "--model", "openai/m"]
     ("arguments", "sentence"),
     [
         (["--shards", "4"], "--shards says into how many parts --ray splits a run: give --ray, too"),
+        (["--ray", "local", "--max-usd", "-1"], "--max-usd must be a number above 0, got -1.0"),
         (["--ray", "local", "--rpm", "0"], "rpm must be a number above 0, got 0.0"),
         (["--ray", "local", "--shard", "1/4"], "--ray does all shards, --shard one of them: give one of the two"),
         (["--ray", "local", "--shards", "0"], "--shards must be from 1 to 10000, got 0"),
