@@ -5,6 +5,7 @@ It exports its settings, the figures of `tale report`, the spend of each role, a
 It uses MLflow's client, so that neither the tracking server nor the active run of the caller's process changes.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 ARTIFACTS = ("run.json", "records.jsonl", "calls.jsonl", "summary.json", "config.toml")
 """Files of a run folder that go with it, as far as they are there."""
+_REFUSED_IN_KEYS = re.compile(r"[^\w\-. :/]")
+"""Characters that MLflow takes in no name of a parameter; a user's settings may have any."""
 
 
 def write_mlflow_run(source: Path, out: Path) -> list[Path]:
@@ -83,7 +86,11 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
     client.log_batch(
         run_id,
         metrics=[Metric(key, float(value), now, 0) for key, value in numbers.items()],
-        params=[Param(key, str(value)[:500]) for key, value in _run_parameters(run).items() if value is not None],
+        params=[
+            Param(_REFUSED_IN_KEYS.sub("_", key), str(value)[:500])
+            for key, value in _run_parameters(run).items()
+            if value is not None
+        ],
         tags=[RunTag("tale.provenance", row.provenance), *notes],
     )
     folders = () if run.path is None else dict.fromkeys((run.path, *run.parts))  # shards lie inside the run's folder

@@ -7,10 +7,12 @@ from pathlib import Path
 import dspy
 import mlflow
 import pytest
+from make_runs import make_run
 from mlflow.tracking import MlflowClient
 
 import tale_dspy
 from tale_dspy.integrations.exports import export
+from tale_dspy.integrations.mlflow_export import log_run
 from tale_dspy.integrations.spans import BudgetSpans
 from tale_dspy.reports.rows import run_row
 from tale_dspy.runs.records import Run
@@ -97,3 +99,10 @@ def test_autolog_keeps_working_and_its_spans_have_the_budget(
     assert span.get_attribute("gen_ai.usage.output_tokens") == pred.output_tokens + pred.estimate_tokens
     (estimate,) = [span for span in trace.data.spans if span.name.startswith("BudgetEstimator")]
     assert estimate.get_attribute("tale.budget.tokens") == pred.token_budget
+
+
+def test_names_of_settings_that_mlflow_refuses_are_changed(tmp_path: Path) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run_id = log_run(make_run("cw", settings={"a b{c}": 1, "größe": 2}), client, artifact_root=tmp_path)
+    params = client.get_run(run_id).data.params
+    assert params["settings.a b_c_"] == "1" and params["settings.größe"] == "2"
