@@ -199,11 +199,17 @@ class _ProgressCallback(TrainerCallback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of the steps so far, those before the checkpoint that this process began with included."""
+        """Seconds of the steps so far.
+
+        Those before the checkpoint that this process began with are included.
+        """
         return self._seconds_before + time.perf_counter() - self._started
 
     def tokens(self, step: int, first: int = 0) -> int | None:
-        """Return tokens of the batches from `first` up to a step, or None if nobody counts what the model writes."""
+        """Return tokens of the batches from `first` up to a step.
+
+        It is None if nobody counts what the model writes.
+        """
         plan = self._plan
         if plan.options.draws > 1:
             return None
