@@ -80,7 +80,10 @@ async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object,
 
 
 def _whole_choices(settings: RequestSettings) -> AbstractContextManager[object]:
-    """Ask for several choices without a stream, of which LiteLLM makes one text of all choices."""
+    """Ask for several choices without a stream.
+
+    LiteLLM makes one text of all choices of a stream.
+    """
     return nullcontext() if (settings.get("n") or 1) == 1 else dspy.context(send_stream=None)
 
 

@@ -243,7 +243,10 @@ def _is_audio(value: object) -> bool:
 
 
 def are_logprobs(value: object) -> bool:
-    """Return whether a choice may have these log probabilities; LiteLLM loses the text beside others."""
+    """Return whether a choice may have these log probabilities.
+
+    LiteLLM loses the text beside others.
+    """
     if value is None:
         return True
     tokens = value.get("content") if isinstance(value, dict) else None

@@ -73,7 +73,9 @@ class StreamRepair:
         return self._is_done or (bool(self._begun) and self._begun <= self._ended)
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the events that end within a piece of the stream, repaired; nothing behind `[DONE]`.
+        """Return the events that end within a piece of the stream, repaired.
+
+        Nothing behind `[DONE]` is returned.
 
         Raises:
             BrokenBodyError: If an event is no JSON or reports an error, or a line does not end.

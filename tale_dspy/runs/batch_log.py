@@ -212,7 +212,10 @@ class BatchLog:
 
 
 def forget_answered(log: BatchLog, folder: JournalFolder) -> None:
-    """Leave out the requests of earlier processes whose answers are in the journal."""
+    """Leave out requests of earlier processes that have been answered.
+
+    Their answers are in the journal.
+    """
     journalled = {request_key(key, 0) for key in folder.journal}
     log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
 

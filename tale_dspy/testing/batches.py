@@ -101,7 +101,10 @@ class BatchServer(ScriptedServer):
         self._unclear = batch_faults.unclear
 
     def forget_batches(self) -> None:
-        """Know no batch and no file any more, as a provider does after some weeks, or with another key."""
+        """Know no batch and no file any more.
+
+        A provider does so after some weeks, or with another key.
+        """
         self._batches.clear()
         self._files.clear()
 

@@ -45,7 +45,9 @@ class UpcastLinear(nn.Linear):
 
 
 def upcast_where_faster(model: Any, free_bytes: float) -> bool:
-    """Multiply the linear layers of a model of 16 bits in 32 where this is faster here and memory allows it.
+    """Multiply the linear layers of a model of 16 bits in 32.
+
+    This is done where it is faster here and memory allows it.
 
     Args:
         model: A transformers model; changed in place.
@@ -75,7 +77,10 @@ def _is_narrow(layer: nn.Linear) -> bool:
 
 
 def gain_of_upcast(layer: nn.Linear) -> float:
-    """Measure how many times as fast a layer is in float32, by the best of some rounds of each."""
+    """Measure how many times as fast a layer is in float32.
+
+    The best of some rounds of each counts.
+    """
     upcast, inputs = UpcastLinear(layer), layer.weight.new_ones((_ROWS, layer.in_features))
     with torch.inference_mode():
         seconds: dict[nn.Linear, list[float]] = {layer: [], upcast: []}
