@@ -98,19 +98,22 @@ class GuardedTransport:
         """Send a request; its reply comes repaired, a stream as it is read."""
         started = time.monotonic()
         response: Any = self._inner.stream(request)
+        pieces = self._until(started, response)
         if (repair := _repair_of(request, response)) is not None:
-            repaired = _repaired_chunks(repair, response)
+            repaired = _repaired_chunks(repair, pieces)
             return TransportResponse(**_response_head(response), chunks=repaired, release=lambda _: response.close())
         if not _is_chat(request):
             return response
         with response:
-            chunks: list[bytes] = []
-            for chunk in response:
-                if self._seconds is not None and time.monotonic() - started > self._seconds:
-                    raise TransportReadTimeout(f"no whole reply within {self._seconds:g} s")
-                chunks.append(chunk)
-        body = _repair_body(request, response.status, b"".join(chunks))
+            body = _repair_body(request, response.status, b"".join(pieces))
         return TransportResponse(**_response_head(response), chunks=iter([body]), release=_do_nothing)
+
+    def _until(self, started: float, response: Any) -> Iterator[bytes]:
+        """Yield what comes of a reply until its time is over."""
+        for piece in response:
+            if self._seconds is not None and time.monotonic() - started > self._seconds:
+                raise TransportReadTimeout(f"no whole reply within {self._seconds:g} s")
+            yield piece
 
     def close(self) -> None:
         """Close the connections."""
@@ -194,11 +197,11 @@ def _repair_of(request: _HttpRequest, response: Any) -> StreamRepair | None:
     return stream_repair(request.url.partition("?")[0], request.body) if response.status == 200 else None
 
 
-def _repaired_chunks(repair: StreamRepair, response: Any) -> Iterator[bytes]:
+def _repaired_chunks(repair: StreamRepair, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Yield a streamed reply, repaired event by event."""
     try:
         try:
-            for piece in response:
+            for piece in pieces:
                 yield repair.feed(piece)
         except TransportError:
             if not repair.is_whole:

@@ -1,13 +1,17 @@
 """The transport beneath DSPy's engine."""
 
 import pickle
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from dspy.lm15 import Config, ImagePart, Message, Request, TextPart
 
 import tale_dspy
+from tale_dspy.backends import native_transport
 from tale_dspy.backends.native_transport import GuardedEngineStore, GuardedTransport, TextPlans
+from tale_dspy.dspy_bridge import TransportReadTimeout
 from tale_dspy.testing import Reply, ScriptedServer
 
 
@@ -27,6 +31,40 @@ def test_an_engine_sends_through_the_guard_from_its_first_request_on() -> None:
         (engine,) = model._engine_store.values()
         assert isinstance(engine.router._transport, GuardedTransport)
         model.close()
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(2.5, True), (9.0, False), (None, False)])
+def test_a_stream_of_a_thread_ends_with_its_time(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, ends: bool
+) -> None:
+    """Each piece takes a second; the fourth would be the last."""
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    now = [0.0]
+
+    class Slow:
+        status, reason, headers, http_version = 200, "OK", [("content-type", "text/event-stream")], "1.1"
+
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in (event, event, event, b"data: [DONE]\n\n"):
+                now[0] += 1.0
+                yield piece
+
+        def close(self) -> None:
+            pass
+
+        def stream(self, request: object) -> "Slow":
+            return self
+
+    monkeypatch.setattr(native_transport.time, "monotonic", lambda: now[0])
+    body = b'{"model": "x", "stream": true}'
+    request: Any = SimpleNamespace(url="http://x/v1/chat/completions", body=body)
+    chunks = iter(GuardedTransport(Slow(), seconds).stream(request))
+    if ends:
+        with pytest.raises(TransportReadTimeout, match=r"no whole reply within 2\.5 s"):
+            list(chunks)
+        assert now == [3.0]
+    else:
+        assert b"".join(chunks).count(b'"content"') == 3
 
 
 def test_copies_share_the_store_and_a_pickled_lm_has_a_new_one() -> None:
