@@ -96,8 +96,8 @@ def changes_of(pairs: PairedRuns) -> ChangeList:
         return KINDS.index(kind), int(part[i]), int(offset[i])
 
     changes = sorted(_changed_questions(pairs), key=place)
-    kinds, before, after = [kind for kind, _, _ in changes], [i for _, i, _ in changes], [j for _, _, j in changes]
-    return ChangeList(pairs, kinds, before, after)
+    kinds: list[ChangeKind] = [kind for kind, _, _ in changes]
+    return ChangeList(pairs, kinds, [i for _, i, _ in changes], [j for _, _, j in changes])
 
 
 def _changed_questions(pairs: PairedRuns) -> Iterator[tuple[ChangeKind, int, int]]:

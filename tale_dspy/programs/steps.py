@@ -42,9 +42,10 @@ def call_of(module: dspy.Module, kwargs: Mapping[str, object]) -> PendingCall:
 
 
 def _awaitable_call(module: Any, kwargs: Mapping[str, object]) -> Awaitable[Any]:
-    in_loop = isinstance(module, AsyncProgram)
-    answer: Awaitable[Any] = module.acall(**kwargs) if in_loop else dspy.asyncify(module)(**kwargs)
-    return answer
+    call: Callable[..., Awaitable[Any]] = module.acall
+    if not isinstance(module, AsyncProgram):
+        call = dspy.asyncify(module)
+    return call(**kwargs)
 
 
 def run_steps(steps: Steps[Result]) -> Result:

@@ -227,9 +227,11 @@ class Run:
         replaced = np.setdiff1d(np.arange(len(columns)), last)
         parts, offsets = columns.part[replaced].tolist(), columns.offset[replaced].tolist()
         self._replaced = frozenset(zip(parts, offsets, strict=True))
-        for place in last[np.isin(keys[last], keys[replaced])].tolist():
-            key = (columns.ids[place].decode(), int(columns.repeat[place]))
-            self.part_of_doubled[key] = int(columns.part[place])
+        again = last[np.isin(keys[last], keys[replaced])]
+        ids, repeats, parts = (column[again].tolist() for column in (columns.ids, columns.repeat, columns.part))
+        self.part_of_doubled |= {
+            (i.decode(), repeat): part for i, repeat, part in zip(ids, repeats, parts, strict=True)
+        }
         total = RunSummary(single=self.info.get("config", {}).get("repeats") == 1)
         total.add_all(self.iter_records())
         self._columns, self._total = columns.take(last), total
