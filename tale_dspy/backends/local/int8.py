@@ -87,8 +87,7 @@ def round_rows(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def round_linear_layers(model: Any) -> bool:
     """Put 8 bits in place of a model's linear layers, its head among them.
 
-    Everything else is put into float32: a number that is off by the rounding of bfloat16 may fall on another of the 127
-    levels, so that a reply would depend on what it is computed with.
+    Embeddings, norms and attention keep their type.
 
     Args:
         model: A transformers model; changed in place.
@@ -100,5 +99,4 @@ def round_linear_layers(model: Any) -> bool:
     if all(layer is head for layer in linear_layers(model).values()):
         return False
     replace_linear_layers(model, Int8Linear)
-    model.float()
     return True
