@@ -1,9 +1,10 @@
 """Linear layers in 8 bits.
 
 Processors multiply integers faster than floats. Weights are rounded for each output channel, and inputs for each token
-as they come (as LLM.int8(), arXiv 2208.07339, without its outlier columns). A token's numbers do not depend on the
-other rows of a batch. PyTorch's own dynamic quantization has one scale for all rows, so that they do; torchao's, run
-without a compiler, copies the weights at each product and is slower than bfloat16.
+as they come (as LLM.int8(), arXiv 2208.07339, without its outlier columns). The scale of a token does not depend on the
+other rows of a batch. Its reply may: a number whose last bit differs elsewhere can fall on another level. PyTorch's own
+dynamic quantization has one scale for all rows; torchao's, run without a compiler, copies the weights at each product
+and is slower than bfloat16.
 """
 
 from typing import Any
