@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
-from tale_dspy.reports.rows import run_provenance_sentences
-from tale_dspy.reports.text import shorten_text
+from tale_dspy.reports.rows import distinct_names, run_provenance_sentences, run_row
+from tale_dspy.reports.text import shorten_names
 from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
         figure = Figure(figsize=(1.2 + 2.6 * len(drawn), 3.2))
         all_axes = figure.subplots(1, len(drawn), squeeze=False)[0]
         figure.subplots_adjust(left=0.1, right=0.98, bottom=0.17, top=0.88, wspace=0.3)
-        for axes, run in zip(all_axes, drawn, strict=True):
-            _draw_panel(axes, run)
+        names = shorten_names(distinct_names([run_row(run) for run in drawn]), 24)
+        for axes, run, name in zip(all_axes, drawn, names, strict=True):
+            _draw_panel(axes, run, name)
         all_axes[0].set_ylabel("output tokens")
         left_out = len(budgeted) - len(drawn)
         notes = (
@@ -122,7 +123,7 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     )
 
 
-def _draw_panel(axes: "Axes", run: Run) -> None:
+def _draw_panel(axes: "Axes", run: Run, name: str) -> None:
     pairs, bins = _budget_token_pairs(run), budget_bins(run)
     step = -(-pairs.shape[1] // MOST_POINTS)
     budgets, tokens = pairs[:, ::step]
@@ -144,5 +145,5 @@ def _draw_panel(axes: "Axes", run: Run) -> None:
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
     within = float((pairs[1] <= pairs[0]).mean())
-    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * within:.0f} % within"))
+    axes.set_title(escape_math(f"{name}: {100 * within:.0f} % within"))
     axes.set_xlabel("budget (tokens)")

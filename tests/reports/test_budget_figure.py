@@ -40,3 +40,13 @@ def test_runs_that_are_not_drawn_are_counted_below() -> None:
 
 def test_budgets_and_tokens_of_zero_can_be_drawn() -> None:
     assert asked_spent([budgeted([(0, 0)] * 3)]) is not None
+
+
+def test_panels_of_one_program_on_two_data_sets_have_two_titles() -> None:
+    runs = [budgeted([(20, 15), (40, 50)]) for _ in range(2)]
+    for run, data in zip(runs, ("first", "second"), strict=True):
+        run.info["config"] = {**run.info.get("config", {}), "data": {"name": data}}
+    drawing = asked_spent(runs)
+    assert drawing is not None
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in drawing.figure.axes]
+    assert titles == ["tale-ep (first): 50 % within", "tale-ep (second): 50 % within"]
